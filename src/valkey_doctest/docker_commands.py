@@ -1,0 +1,68 @@
+"""The Docker commands that are about one Valkey server, as actions that any provider can perform.
+
+A page tells learners ``docker kill valkey-dev``. In containers that very command is run. On embedded
+servers the same thing is done to the server's process: it gets the same signal, and starts again on
+the same data. What is not understood here needs Docker, and is skipped without it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from typing import Literal
+
+Verb = Literal["run", "exec", "open", "stop", "kill", "start", "restart", "rm"]
+
+_MENTIONED = re.compile(r"\bdocker\b")
+_IMAGE = re.compile(r"valkey/valkey:\d+\.\d+$")
+
+
+@dataclass(frozen=True)
+class Action:
+    """One such command."""
+
+    verb: Verb
+    """``open`` is ``docker exec -it NAME valkey-cli``: it opens the terminal that transcripts continue."""
+    name: str
+    """The container, as the page calls it."""
+    arguments: tuple[str, ...] = ()
+    """What follows ``valkey-server`` or ``valkey-cli``."""
+
+
+def mentions_docker(command: str) -> bool:
+    """Whether a shell command has to do with Docker at all."""
+    return bool(_MENTIONED.search(command))
+
+
+def parse(command: str) -> Action | None:
+    """The action a shell command stands for; ``None`` if it is anything else.
+
+    ```python
+    from valkey_doctest.docker_commands import Action, parse
+
+    assert parse("docker kill valkey-dev") == Action("kill", "valkey-dev")
+    assert parse("docker exec valkey-dev valkey-cli GET a") == Action("exec", "valkey-dev", ("GET", "a"))
+    assert parse("docker exec valkey-dev valkey-cli GET a | wc") is None
+    ```
+    """
+    try:
+        lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        words = list(lexer)
+    except ValueError:
+        return None
+    if any(re.fullmatch(r"[();<>|&]+", word) for word in words):
+        return None  # a pipe, a redirection or several commands: the shell's business
+    match words:
+        case ["docker", ("stop" | "kill" | "start" | "restart") as verb, name]:
+            return Action(verb, name)  # type: ignore[arg-type]  # narrowed by the pattern
+        case ["docker", "rm", "-f" | "--force", name]:
+            return Action("rm", name)
+        case ["docker", "run", "-d", "--name", name, image, "valkey-server", *arguments] if _IMAGE.match(image):
+            return Action("run", name, tuple(arguments))
+        case ["docker", "exec", "-it", name, "valkey-cli"]:
+            return Action("open", name)
+        case ["docker", "exec", name, "valkey-cli", *arguments]:
+            return Action("exec", name, tuple(arguments))
+    return None

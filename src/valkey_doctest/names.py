@@ -1,0 +1,70 @@
+"""Documented names and real ones, and the way from one to the other.
+
+A page says ``127.0.0.1:6379``, ``valkey-dev`` or a stream's id ``1795473875707-0``; a run has another
+port, another container name, another id. What is bound here is translated in everything that is sent
+and in everything that comes back, so that pages read as if they had been typed along.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+
+class NameConflictError(Exception):
+    """One documented value was to stand for two real ones, or the reverse."""
+
+
+@dataclass
+class Names:
+    """Pairs of documented and real text.
+
+    ```python
+    from valkey_doctest.names import Names
+
+    names = Names()
+    names.bind("1795473875707-0", "1764000000000-3")
+    assert names.to_real("XDEL s 1795473875707-0") == "XDEL s 1764000000000-3"
+    assert names.to_documented('"1764000000000-3"') == '"1795473875707-0"'
+    ```
+    """
+
+    _real: dict[str, str] = field(default_factory=dict)
+    _shown: dict[str, str] = field(default_factory=dict)
+
+    def bind(self, documented: str, real: str) -> None:
+        """Let ``documented`` stand for ``real`` from now on, both ways.
+
+        Raises:
+            NameConflictError: either stands for something else already.
+        """
+        if self._real.get(documented, real) != real:
+            raise NameConflictError(f"the page calls {real} {documented}, which already stands for {self._real[documented]}")
+        if self._shown.get(real, documented) != documented:
+            raise NameConflictError(f"the page calls {real} {documented}, but called it {self._shown[real]} before")
+        self._real[documented] = real
+        self._shown[real] = documented
+
+    def show(self, real: str, documented: str) -> None:
+        """Translate ``real`` where it comes back, but leave ``documented`` alone where it is sent.
+
+        For ports and paths, which could stand in a command as ordinary data.
+        """
+        self._shown[real] = documented
+
+    def to_real(self, text: str) -> str:
+        """What a page says, as it must be sent."""
+        return _replace(text, self._real)
+
+    def to_documented(self, text: str) -> str:
+        """What came back, as a page would say it."""
+        return _replace(text, self._shown)
+
+
+def _replace(text: str, table: dict[str, str]) -> str:
+    pairs = {key: value for key, value in table.items() if key != value}
+    if not pairs:
+        return text
+    # Longest first, and whole words only: valkey-dev is not a part of valkey-dev-2.
+    alternatives = "|".join(re.escape(key) for key in sorted(pairs, key=len, reverse=True))
+    return re.sub(rf"(?<![\w-])(?:{alternatives})(?![\w-])", lambda match: pairs[match[0]], text)

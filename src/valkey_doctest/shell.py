@@ -1,0 +1,242 @@
+"""What runs ``console`` fences: shell commands, and Docker's as far as the provider goes."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from valkey_doctest import docker_commands
+from valkey_doctest.docker_commands import Action
+from valkey_doctest.fences import Fence, FenceError
+from valkey_doctest.markers import Line
+from valkey_doctest.matching import compare
+from valkey_doctest.servers import ADDRESS, DOCUMENTED_PORT, free_port, wait_until_ready
+from valkey_doctest.servers.container import ContainerProvider
+from valkey_doctest.servers.embedded import EmbeddedServer
+from valkey_doctest.session import DEFAULT_SERVER, PROGRAM_FACTOR, Failure, Session, Skip
+from valkey_doctest.steps import LEGEND, indent, output_lines, read_lines
+from valkey_doctest.terminal import TerminalError
+
+LANGUAGES = ("console",)
+
+NEEDS_DOCKER = "needs Docker"
+
+# The page's Compose file runs as it is, under names of this run: Compose itself merges this into it.
+_OVERRIDE = """\
+services:
+  valkey:
+    image: {image}:${{VALKEY_VERSION:-{version}}}
+    container_name: {name}
+    ports: !override
+      - "{address}:{port}:{documented}"
+"""
+
+
+@dataclass(frozen=True)
+class ShellCommand:
+    """One command with the standard output that the page shows."""
+
+    line: int
+    text: str
+    output: tuple[Line, ...]
+    action: Action | None
+
+
+def parse(fence: Fence) -> tuple[ShellCommand, ...]:
+    """The commands of a fence: ``$ `` begins one, ``> `` continues one whose line ends in a backslash.
+
+    Raises:
+        FenceError: it does not begin with ``$ ``, or a marker is wrong.
+    """
+    commands: list[ShellCommand] = []
+    lines = fence.text.split("\n")
+    index = 0
+    while index < len(lines):
+        if not lines[index].startswith("$ "):
+            raise FenceError(
+                fence.page, fence.body_line(index), f"a shell command begins with `$ `, not with `{lines[index]}`."
+            )
+        start, text = index, lines[index][2:]
+        index += 1
+        while text.endswith("\\") and index < len(lines) and lines[index].startswith("> "):
+            text = text[:-1] + lines[index][2:]
+            index += 1
+        end = index
+        while end < len(lines) and not lines[end].startswith("$ "):
+            end += 1
+        output = read_lines(fence, index, lines[index:end])
+        commands.append(ShellCommand(fence.body_line(start), text.rstrip(), output, docker_commands.parse(text)))
+        index = end
+    return tuple(commands)
+
+
+class ConsoleStep:
+    """A ``console`` fence."""
+
+    lane = "console"
+
+    def __init__(self, fence: Fence) -> None:
+        self.fence = fence
+        self.shell_commands = parse(fence)
+        self.exchanges = len(self.shell_commands)
+        sent = [c.action.arguments[0].upper() for c in self.shell_commands if c.action and c.action.verb == "exec" and c.action.arguments]
+        self.commands = tuple(dict.fromkeys(sent))
+
+    def run(self, session: Session) -> None:
+        """See :class:`valkey_doctest.steps.Step`."""
+        if not session.has_docker and any(
+            docker_commands.mentions_docker(c.text) and c.action is None for c in self.shell_commands
+        ):
+            raise Skip(NEEDS_DOCKER)
+        for command in self.shell_commands:
+            self._run(command, session)
+
+    def _run(self, command: ShellCommand, session: Session) -> None:
+        action = command.action
+        try:
+            if action and action.verb == "open":
+                session.open_terminal("", session.server(action.name))
+                return
+            if action and session.has_docker:
+                output = self._in_docker(command, action, session)
+            elif action:
+                output = self._on_processes(command, action, session)
+            elif re.match(r"docker compose\b", command.text):
+                output = self._compose(command, session)
+            else:
+                output = self._shell(command, session.names.to_real(command.text), session)
+        except TerminalError as error:
+            raise Failure(command.line, f"valkey-cli does not come to a prompt.\n{indent(str(error))}") from None
+        if difference := compare(command.output, output_lines(output), session.names):
+            raise Failure(command.line, f"the output differs.\n{indent(f'  $ {command.text}' + chr(10) + difference)}{LEGEND}")
+
+    def _in_docker(self, command: ShellCommand, action: Action, session: Session) -> str:
+        """Run the Docker command itself, then wait until the server it started says that it is ready."""
+        provider = session.provider
+        assert isinstance(provider, ContainerProvider)
+        text = command.text
+        if action.verb == "run":
+            name = session.real_name(action.name)
+            session.reaper.add("container", name)
+            # Published as the default server's port is, so that readiness can be asked for.
+            port = free_port()
+            text = text.replace("docker run", f"docker run --publish {ADDRESS}:{port}:{DOCUMENTED_PORT}", 1)
+            text = re.sub(r"valkey/valkey:\d+\.\d+", provider.image, text)
+            output = self._shell(command, session.names.to_real(text), session)
+            session.servers[action.name] = provider.attach(name, port)
+            return output
+        server = session.server(action.name)
+        output = self._shell(command, session.names.to_real(text), session)
+        if action.verb in ("stop", "kill", "restart", "rm"):
+            session.close_terminals(server)
+        if action.verb in ("start", "restart"):
+            wait_until_ready(server)
+        if action.verb == "rm":
+            session.reaper.drop("container", session.servers.pop(action.name).name)  # type: ignore[attr-defined]
+        return output
+
+    def _on_processes(self, command: ShellCommand, action: Action, session: Session) -> str:
+        """Do to an embedded server's process what Docker does to a container."""
+        if action.verb == "run":
+            session.start_server(action.name, action.arguments)
+            return secrets.token_hex(32)
+        server = session.server(action.name)
+        assert isinstance(server, EmbeddedServer)
+        if action.verb == "exec":
+            real = tuple(session.names.to_real(argument) for argument in action.arguments)
+            return self._process(command, server.cli(real, terminal=False), session)
+        if action.verb in ("stop", "restart"):
+            server.stop()
+        if action.verb == "kill":
+            server.kill()
+        if action.verb in ("start", "restart"):
+            server.start()
+        if action.verb != "start":
+            session.close_terminals(server)
+        if action.verb == "rm":
+            server.remove()
+            del session.servers[action.name]
+        return action.name
+
+    def _compose(self, command: ShellCommand, session: Session) -> str:
+        """Run Docker Compose on the page's own file, under names of this run."""
+        provider = session.provider
+        assert isinstance(provider, ContainerProvider)
+        project = f"valkey-training-{session.token}"
+        override = session.home / "override.yml"
+        port_file = session.home / "port"
+        if not override.exists():
+            session.reaper.add("project", project)
+            port = free_port()
+            port_file.write_text(str(port))
+            session.names.show(str(port), str(DOCUMENTED_PORT))
+            override.write_text(
+                _OVERRIDE.format(
+                    image=provider.repository,
+                    version=provider.tag,
+                    name=session.real_name(DEFAULT_SERVER),
+                    address=ADDRESS,
+                    port=port,
+                    documented=DOCUMENTED_PORT,
+                )
+            )
+        if server := session.servers.pop(DEFAULT_SERVER, None):
+            session.close_terminals(server)
+        environment = {"COMPOSE_PROJECT_NAME": project, "COMPOSE_FILE": f"docker-compose.yml{os.pathsep}{override}"}
+        output = self._shell(command, command.text, session, environment)
+        if re.search(r"\b(up|start|restart)\b", command.text):
+            session.servers[DEFAULT_SERVER] = provider.attach(
+                session.names.to_real(DEFAULT_SERVER), int(port_file.read_text())
+            )
+        return output
+
+    def _shell(
+        self, command: ShellCommand, text: str, session: Session, environment: dict[str, str] | None = None
+    ) -> str:
+        where = session.home / "where"
+        script = f"{text}\nstatus=$?\npwd >{where}\nexit $status\n"
+        output = self._process(command, ["/bin/sh", "-c", script], session, environment)
+        if where.exists():
+            session.folder = Path(where.read_text().rstrip("\n"))
+        return output
+
+    def _process(
+        self, command: ShellCommand, argv: list[str], session: Session, environment: dict[str, str] | None = None
+    ) -> str:
+        deadline = session.deadline * PROGRAM_FACTOR
+        process = subprocess.Popen(
+            argv,
+            cwd=session.folder,
+            env={**session.environment(), **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        )
+        session.reaper.add("process", process.pid)
+        try:
+            output, errors = process.communicate(timeout=deadline)
+        except subprocess.TimeoutExpired:
+            raise Failure(
+                command.line, f"`{command.text}` did not end within {deadline:g} s, and was stopped."
+            ) from None
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            session.reaper.drop("process", process.pid)
+        if process.returncode:
+            raise Failure(
+                command.line,
+                f"`{command.text}` ended with exit status {process.returncode}.\n{indent(output + errors)}",
+            )
+        return output

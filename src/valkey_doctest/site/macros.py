@@ -1,0 +1,140 @@
+"""What pages may call, and the line under each title that says how the page was verified.
+
+MkDocs-macros loads this module (``modules:`` in ``mkdocs.yml``). A picture is an SVG file in
+``docs/assets/pictures/``, drawn by hand and put into the page inline. That is the one way to get a picture
+that is legible in the light and the dark palette, needs no script and is a vector in the PDF: its colours are
+attributes (``fill="#…"``), which are what the PDF and a file viewer show, and classes (``class="ink"``),
+by which the site's stylesheet gives them the colours of the palette.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from valkey_doctest import fences, record
+from valkey_doctest.site import gate
+
+PICTURES = Path("docs/assets/pictures")
+
+_H1 = re.compile(r"^# .*$|^<h1\b.*</h1>$", re.MULTILINE)
+_FENCE = re.compile(r"^(?P<mark>```+|~~~+).*?^(?P=mark)[ ]*$", re.MULTILINE | re.DOTALL)
+
+
+class PictureError(Exception):
+    """A picture that cannot be shown, or not to everyone."""
+
+
+def define_env(env: Any) -> None:  # noqa: ANN401 -- MkDocs-macros ships no types
+    """Offer ``picture()`` to pages, and watch the record in ``mkdocs serve``."""
+    root = Path(env.project_dir)
+    path = root / record.DEFAULT_PATH
+    if path.exists():
+        env.conf["watch"].append(str(path))
+    gate.verified(root)
+
+    @env.macro  # type: ignore[untyped-decorator]
+    def picture(name: str) -> str:
+        """The picture ``docs/assets/pictures/<name>.svg``, inline."""
+        return inline_picture(root / PICTURES / f"{name}.svg")
+
+
+def inline_picture(path: Path) -> str:
+    """An SVG file as a figure, its title and description readable by a screen reader.
+
+    Raises:
+        PictureError: there is no such file, or it lacks a title, a description or a viewBox.
+    """
+    try:
+        svg = path.read_text("utf-8")
+    except FileNotFoundError:
+        known = ", ".join(sorted(other.stem for other in path.parent.glob("*.svg")))
+        raise PictureError(f"no picture {path.stem!r}; there are: {known}") from None
+    svg = re.sub(r"<\?xml.*?\?>|<!--.*?-->", "", svg, flags=re.DOTALL).strip()
+    for needed in ("<title>", "<desc>", "viewBox="):
+        if needed not in svg:
+            raise PictureError(f"{path.name} has no {needed.strip('<>=')}")
+    ids = f"picture-{path.stem}"
+    svg = svg.replace("<title>", f'<title id="{ids}-title">', 1).replace("<desc>", f'<desc id="{ids}-desc">', 1)
+    svg = svg.replace("<svg", f'<svg role="img" aria-labelledby="{ids}-title" aria-describedby="{ids}-desc"', 1)
+    svg = re.sub(r"\s*\n\s*", " ", svg)  # one line: a blank line would end Markdown's HTML block
+    return f'<figure class="picture" data-picture="{escape(path.stem)}">{svg}</figure>'
+
+
+def on_pre_page_macros(env: Any) -> None:  # noqa: ANN401
+    """Tell the gate which page comes, and put the verified line under the page's title."""
+    root = Path(env.project_dir)
+    path = Path(env.page.file.abs_src_path)
+    try:
+        page = fences.read_page(path, root=root)
+    except fences.FenceError as error:
+        gate.log.error("%s", error)
+        gate.begin(None)
+        return
+    gate.begin(gate.Source(root, page.path, page.fences))
+    lines = []
+    if "since" in page.meta:
+        lines.append(f'<p class="page-since">For Valkey {escape(str(page.meta["since"]))} and later</p>')
+    if page.fences:
+        entries = gate.verified(root).fences
+        lines.append(verified_line([entries.get(fence.digest) for fence in page.fences]))
+    if lines:
+        env.markdown = _under_title(env.markdown, "\n".join(lines))
+
+
+def _under_title(markdown: str, html: str) -> str:
+    """Insert a block after the first heading that is not in a fence, or at the top."""
+    inside = [found.span() for found in _FENCE.finditer(markdown)]
+    for found in _H1.finditer(markdown):
+        if not any(start <= found.start() < end for start, end in inside):
+            return f"{markdown[: found.end()]}\n\n{html}\n{markdown[found.end() :]}"
+    return f"{html}\n\n{markdown}"
+
+
+def verified_line(entries: Iterable[record.Entry | None]) -> str:
+    """One sentence on what the record knows of a page's fences."""
+    known = list(entries)
+    passed = [entry for entry in known if entry and entry.status == "verified"]
+    skipped = [entry for entry in known if entry and entry.status == "marked"]
+    open_ = len(known) - len(passed) - len(skipped)
+    exchanges = sum(entry.exchanges for entry in passed)
+
+    text = ""
+    if passed:
+        subject = "Every example on this page was run"
+        if open_ or skipped:
+            subject = f"{len(passed)} of {len(known)} examples on this page were run"
+        counted = _plural(len(passed), "fence") + (f", {_plural(exchanges, 'exchange')}" if exchanges else "")
+        text = f"{subject}: {counted}{_servers(passed)}."
+    if skipped:
+        reasons = "; ".join(dict.fromkeys(run.reason or "no reason given" for entry in skipped for run in entry.runs))
+        were = "was" if len(skipped) == 1 else "were"
+        text += f" {len(skipped)} {were} not run in this build: {reasons}."
+    if open_:
+        text += f" {open_} not verified."
+    state = "unverified" if open_ else "skipped" if skipped else "verified"
+    return f'<p class="page-verified page-verified--{state}">{escape(text.strip())}</p>'
+
+
+def _servers(entries: Iterable[record.Entry]) -> str:
+    """Such as ``, on Valkey 8.1.8 and 9.1.2 (embedded), 9.1.2 (container)``."""
+    pairs = {(run.provider, run.version) for entry in entries for run in entry.runs if run.verdict == "passed"}
+    ordered = sorted(pairs, key=lambda pair: (pair[0] != "embedded", pair[0], version_key(pair[1])))
+    groups = [
+        f"{' and '.join(version for _, version in group)} ({provider})"
+        for provider, group in itertools.groupby(ordered, key=lambda pair: pair[0])
+    ]
+    return f", on Valkey {', '.join(groups)}" if groups else ""
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Order versions as numbers: 8.1.10 after 8.1.9."""
+    return tuple(int(part) for part in re.findall(r"\d+", version))
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,80 @@
+"""Pages as Sybil sees them: one strict parser, one region a fence, one replay a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from sybil import Document, Example, Region
+from sybil.typing import Parser
+
+from valkey_doctest.fences import FenceError, read_page
+from valkey_doctest.page import Plan, Result, plan, replay
+from valkey_doctest.servers import Provider
+from valkey_doctest.session import Session
+from valkey_doctest.steps import Step
+
+
+class PageDocument(Document):
+    """A page whose every fence has a step; reading it fails at file:line if one has not."""
+
+    plan: Plan
+
+    @classmethod
+    def parse(cls, path: str, *parsers: Parser, encoding: str = "utf-8") -> PageDocument:
+        """See :meth:`sybil.Document.parse`; ``encoding`` is always UTF-8, as it is for the site."""
+        try:
+            page = read_page(Path(path), root=Path.cwd())
+            planned = plan(page)
+        except FenceError as error:
+            raise pytest.Collector.CollectError(str(error)) from None
+        document = cls(page.text, path)
+        document.plan = planned
+        for parser in parsers:
+            for region in parser(document):
+                document.add(region)
+        return document
+
+
+class PageParser:
+    """Yields a region for every fence; they share one replay on servers of ``provider``."""
+
+    def __init__(self, provider: Provider, open_session: Callable[[Provider, str], Session]) -> None:
+        self._provider = provider
+        self._open_session = open_session
+
+    def __call__(self, document: Document) -> Iterable[Region]:
+        """See Sybil's documentation on parsers."""
+        assert isinstance(document, PageDocument)
+        evaluator = PageEvaluator(document.plan, self._provider, self._open_session)
+        for step in document.plan.steps:
+            yield Region(step.fence.start, step.fence.end, parsed=step, evaluator=evaluator)
+
+
+class PageEvaluator:
+    """Replays its page the first time any of its fences is asked for; then only reports."""
+
+    def __init__(self, plan: Plan, provider: Provider, open_session: Callable[[Provider, str], Session]) -> None:
+        self.plan = plan
+        self.provider = provider
+        self._open_session = open_session
+        self._results: dict[int, Result] | None = None
+
+    def result(self, step: Step) -> Result:
+        """What became of one fence."""
+        if self._results is None:
+            results = replay(self.plan, lambda kind: self._open_session(self.provider, kind), self.provider.version)
+            self._results = {s.fence.line: r for s, r in zip(self.plan.steps, results, strict=True)}
+        return self._results[step.fence.line]
+
+    def __call__(self, example: Example) -> None:
+        """See Sybil's documentation on evaluators."""
+        step: Step = example.parsed
+        result = self.result(step)
+        if result.verdict == "skipped":
+            raise pytest.skip.Exception(result.reason or "", _use_item_location=True)
+        if result.verdict == "failed":
+            where = f"{step.fence.page}:{result.line}"
+            on = f"Valkey {self.provider.version} ({self.provider.name})"
+            pytest.fail(f"{where}: {on}: {result.reason}", pytrace=False)

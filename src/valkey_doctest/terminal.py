@@ -1,0 +1,104 @@
+"""One live ``valkey-cli`` in a pseudo-terminal: what a learner sees, character for character."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pexpect
+
+PROMPT = r"(?:127\.0\.0\.1:\d+(?:\[\d+\])?(?:\(TX\))?|not connected)> "
+
+# A prompt counts only at the start of a line (or after valkey-cli cleared one), at the end of what has come.
+_WAITING = re.compile(rf"(?:\A|(?<=\n)|(?<=\x1b\[K)|(?<=\x1b\[2J))({PROMPT})\Z")
+_ELAPSED = re.compile(r"\(\d+\.\d\ds\)\Z")
+
+
+class TerminalError(Exception):
+    """The terminal did not come back to a prompt."""
+
+
+class NoReplyError(TerminalError):
+    """The deadline passed without a prompt."""
+
+
+class ClosedError(TerminalError):
+    """valkey-cli ended."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a command printed, and the prompt that waited for it."""
+
+    prompt: str
+    lines: tuple[str, ...]
+
+
+class Terminal:
+    """A running ``valkey-cli``.
+
+    Args:
+        argv: the command line that starts it.
+        environment: variables beside those of this process.
+        echoes: whether the terminal shows what is typed, as the one inside a container does.
+        deadline: how long a command may take, in seconds.
+    """
+
+    def __init__(
+        self, argv: Sequence[str], *, environment: Mapping[str, str], echoes: bool, deadline: float
+    ) -> None:
+        self._echoes = echoes
+        self._deadline = deadline
+        environ = {**os.environ, **environment}
+        # A plain terminal: no colour, no line editing; nothing read from or written to the user's home.
+        environ |= {"TERM": "dumb", "VALKEYCLI_HISTFILE": os.devnull, "VALKEYCLI_RCFILE": os.devnull}
+        self._child = pexpect.spawn(
+            argv[0],
+            list(argv[1:]),
+            env=environ,  # type: ignore[arg-type]  # the stub asks for os._Environ; any mapping works
+            echo=False,
+            timeout=deadline,
+            encoding="utf-8",
+            codec_errors="replace",
+            dimensions=(24, 4096),
+            use_poll=True,
+        )
+        self._child.delaybeforesend = None
+        _, self._prompt = self._wait()
+
+    def send(self, command: str) -> Reply:
+        """Type a command, wait for the next prompt.
+
+        Raises:
+            NoReplyError: no prompt came within the deadline.
+            ClosedError: valkey-cli ended instead.
+        """
+        prompt = self._prompt
+        self._child.sendline(command)
+        text, self._prompt = self._wait()
+        if self._echoes:
+            text = text.removeprefix(command).removeprefix("\n")
+        lines = text.rstrip("\n").split("\n") if text.strip("\n") else []
+        if lines and _ELAPSED.match(lines[-1]):
+            lines.pop()  # valkey-cli says how long it took from half a second up
+        return Reply(prompt, tuple(lines))
+
+    def _wait(self) -> tuple[str, str]:
+        try:
+            self._child.expect(_WAITING)
+        except pexpect.TIMEOUT:
+            raise NoReplyError(_clean(self._child.before)) from None
+        except pexpect.EOF:
+            raise ClosedError(_clean(self._child.before)) from None
+        return _clean(self._child.before), str(self._child.match[1])
+
+    def close(self) -> None:
+        """End it, whatever it is doing."""
+        self._child.close(force=True)
+
+
+def _clean(text: object) -> str:
+    """Text without the terminal's line ends and escape sequences (HELP is coloured even on a plain one)."""
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", re.sub(r"\r+\n", "\n", str(text)))
