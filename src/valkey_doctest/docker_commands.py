@@ -35,7 +35,7 @@ def mentions_docker(command: str) -> bool:
     return bool(_MENTIONED.search(command))
 
 
-def parse(command: str) -> Action | None:
+def parse(command: str) -> Action | None:  # noqa: PLR0911  a case, a return
     """The action a shell command stands for; ``None`` if it is anything else.
 
     ```python
@@ -56,8 +56,8 @@ def parse(command: str) -> Action | None:
         return None  # a pipe, a redirection or several commands: the shell's business
     match words:
         case ["docker", ("stop" | "kill" | "start" | "restart") as verb, name]:
-            return Action(verb, name)  # type: ignore[arg-type]  # narrowed by the pattern
-        case ["docker", "rm", "-f" | "--force", name]:
+            return Action(verb, name)
+        case ["docker", "rm", "-fv", name]:
             return Action("rm", name)
         case ["docker", "run", "-d", "--name", name, image, "valkey-server", *arguments] if _IMAGE.match(image):
             return Action("run", name, tuple(arguments))

@@ -89,7 +89,7 @@ class Page:
 
 
 def chain(previous: str, language: str, attributes: Mapping[str, str], text: str) -> str:
-    """The digest of a fence that follows the fence with digest ``previous`` (``""`` for the first).
+    r"""The digest of a fence that follows the fence with digest ``previous`` (``""`` for the first).
 
     A page is one session, so a fence is only as true as what ran before it. Chaining makes that part
     of its identity: whoever changes, removes or reorders a fence has to verify those after it again.
@@ -97,7 +97,7 @@ def chain(previous: str, language: str, attributes: Mapping[str, str], text: str
     ```python
     from valkey_doctest.fences import chain
 
-    first = chain("", "valkey-cli", {}, "127.0.0.1:6379> PING\\nPONG")
+    first = chain("", "valkey-cli", {}, "127.0.0.1:6379> PING\nPONG")
     assert chain(first, "text", {}, "a") != chain("", "text", {}, "a")
     ```
     """
@@ -201,8 +201,8 @@ def _scan(text: str, name: str, root: Path, offset: int) -> Iterator[Fence]:
 
 def _comment(line: str, number: int, comment: int) -> int:
     """Follow ``<!--`` and ``-->`` outside fences; inline code does not count."""
-    for token in re.findall(r"<!--|-->", re.sub(r"`[^`]*`", "", line)):
-        comment = (comment or number) if token == "<!--" else 0
+    for mark in re.findall(r"<!--|-->", re.sub(r"`[^`]*`", "", line)):
+        comment = (comment or number) if mark == "<!--" else 0
     return comment
 
 
@@ -261,31 +261,40 @@ def _info(info: str, number: int, name: str) -> tuple[str, dict[str, str]]:
         )
     found = _INFO.match(info.rstrip())
     if not found or not found["language"]:
-        raise FenceError(name, number, f"the info string `{info.strip()}` must begin with a language, right after the backticks.")
+        raise FenceError(
+            name, number, f"the info string `{info.strip()}` must begin with a language, right after the backticks."
+        )
+    braced = found["braced"]
+    attributes = _attributes(braced[1:-1] if braced else found["plain"] or "", number, name)
+    for key in attributes:
+        if not braced and key not in PLAIN_ATTRIBUTES:
+            where = f'`{found["language"]} {{{key}="{attributes[key]}"}}`'
+            raise FenceError(name, number, f"`{key}` must stand in braces: {where}.")
+    return found["language"], attributes
+
+
+def _attributes(text: str, number: int, name: str) -> dict[str, str]:
     attributes: dict[str, str] = {}
-    rest = (found["braced"] or "")[1:-1] if found["braced"] else (found["plain"] or "")
     position = 0
-    for match in _ATTRIBUTE.finditer(rest):
+    for match in _ATTRIBUTE.finditer(text):
         if match.start() != position:
             break
         position = match.end()
         if match[1] in attributes:
             raise FenceError(name, number, f"the attribute `{match[1]}` stands here twice.")
         attributes[match[1]] = match[2]
-    if rest[position:].strip():
+    if rest := text[position:].strip():
         raise FenceError(
-            name, number, f'cannot read the attribute `{rest[position:].strip()}`. Attributes look like `{{title="…" since="9.0"}}`.'
+            name, number, f'cannot read the attribute `{rest}`. Attributes look like `{{title="…" since="9.0"}}`.'
         )
     for key, value in attributes.items():
         if key not in ATTRIBUTES:
             raise FenceError(name, number, f"unknown attribute `{key}`. Known are: {', '.join(sorted(ATTRIBUTES))}.")
-        if not found["braced"] and key not in PLAIN_ATTRIBUTES:
-            raise FenceError(name, number, f'`{key}` must stand in braces: `{found["language"]} {{{key}="{value}"}}`.')
         if not value.strip():
             raise FenceError(name, number, f"the attribute `{key}` is empty.")
     if "since" in attributes and not _VERSION.match(attributes["since"]):
         raise FenceError(name, number, f'`since="{attributes["since"]}"` is not a version such as "9.0".')
-    return found["language"], attributes
+    return attributes
 
 
 def _close(opened: _Open, name: str, root: Path, previous: str, end: int) -> Fence:

@@ -68,7 +68,10 @@ def _marker(text: str) -> Marker:
         return Marker(text, r"(?<![\w.])\d+\.\d+\.\d+(?![\w.])", lambda _: True)
     if found := re.match(r"hex (\d+)$", text):
         return Marker(text, rf"(?<!\w)[0-9a-f]{{{found[1]}}}(?!\w)", lambda _: True, binds=True)
-    raise MarkerError(f"unknown marker `<!-- {text} -->`. Known are: 55..60 (a range), stream-id, hex 40 (its length), version, any order")
+    raise MarkerError(
+        f"unknown marker `<!-- {text} -->`. Known are: 55..60 (a range), stream-id, hex 40 (its length), version, "
+        "any order"
+    )
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,9 @@ class Line:
             if not matches:
                 raise MarkerError(f"nothing on this line fits the marker `<!-- {marker.text} -->`")
             if not marker.accepts(matches[-1][0]):
-                raise MarkerError(f"the value {matches[-1][0]} on this line is outside its own marker `<!-- {marker.text} -->`")
+                raise MarkerError(
+                    f"the value {matches[-1][0]} on this line is outside its own marker `<!-- {marker.text} -->`"
+                )
             found.append(matches[-1])
             end = matches[-1].start()
         return found[::-1]

@@ -1,4 +1,4 @@
-"""Does what came back say the same as the page?"""
+"""Whether what came back says the same as the page."""
 
 from __future__ import annotations
 

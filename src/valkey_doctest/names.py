@@ -39,7 +39,9 @@ class Names:
             NameConflictError: either stands for something else already.
         """
         if self._real.get(documented, real) != real:
-            raise NameConflictError(f"the page calls {real} {documented}, which already stands for {self._real[documented]}")
+            raise NameConflictError(
+                f"the page calls {real} {documented}, which already stands for {self._real[documented]}"
+            )
         if self._shown.get(real, documented) != documented:
             raise NameConflictError(f"the page calls {real} {documented}, but called it {self._shown[real]} before")
         self._real[documented] = real
@@ -67,4 +69,4 @@ def _replace(text: str, table: dict[str, str]) -> str:
         return text
     # Longest first, and whole words only: valkey-dev is not a part of valkey-dev-2.
     alternatives = "|".join(re.escape(key) for key in sorted(pairs, key=len, reverse=True))
-    return re.sub(rf"(?<![\w-])(?:{alternatives})(?![\w-])", lambda match: pairs[match[0]], text)
+    return re.sub(rf"(?<!\w)(?<!\w-)(?:{alternatives})(?!-?\w)", lambda match: pairs[match[0]], text)

@@ -135,12 +135,12 @@ def replay(plan: Plan, open_session: Callable[[str], Session], version: str) -> 
                 message = str(failure)
                 if ended:
                     message = f"{ended}\n\nSo {message}"
-                    gone = f"not run: the server ended at line {failure.line}"
+                    gone = f"the server ended at line {failure.line}"
                 results.append(Result("failed", message, failure.line, time.monotonic() - started))
                 if step.lane:
-                    broken[step.lane] = f"not run: line {failure.line}, before it, failed"
+                    broken[step.lane] = f"line {failure.line}, before it, failed"
             except ServerError as error:
-                gone = f"not run: no server since line {step.fence.line}"
+                gone = f"no server since line {step.fence.line}"
                 results.append(Result("failed", str(error), step.fence.line, time.monotonic() - started))
             else:
                 results.append(Result("passed", seconds=time.monotonic() - started))

@@ -23,11 +23,13 @@ from sybil.integration.pytest import SybilFile, SybilItem
 
 from valkey_doctest import record
 from valkey_doctest.fences import FenceError, read_page
-from valkey_doctest.record import Entry, Run
+from valkey_doctest.page import Result
 from valkey_doctest.reaper import Reaper
+from valkey_doctest.record import Entry, Run
 from valkey_doctest.servers import Provider, ServerError
 from valkey_doctest.servers.choose import CHOICES, choose
 from valkey_doctest.session import Session
+from valkey_doctest.steps import Step
 from valkey_doctest.sybil_page import PageDocument, PageEvaluator, PageParser
 
 _PROPERTY = "valkey_doctest"
@@ -49,7 +51,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="VERSION",
         help="the server's version, such as 9.1; may be repeated; default: the newest at hand",
     )
-    group.addoption("--valkey-image", default="valkey/valkey", metavar="NAME", help="the containers' image, without a tag")
+    group.addoption(
+        "--valkey-image", default="valkey/valkey", metavar="NAME", help="the containers' image, without a tag"
+    )
     group.addoption(
         "--valkey-deadline",
         type=float,
@@ -79,12 +83,13 @@ def pages(folder: str) -> Callable[[Path, pytest.Collector], SybilFile | None]:
         state: ValkeyPages = parent.config.pluginmanager.get_plugin("valkey_pages")  # type: ignore[assignment]
         if file_path.suffix != ".md" or not file_path.is_relative_to(root):
             return None
+        document = type("PageDocument", (PageDocument,), {"root": parent.config.rootpath})
         sybils = [
             Sybil(
                 parsers=[PageParser(provider, state.open_session)],
                 patterns=["*.md"],
                 path=str(root),
-                document_types={".md": PageDocument},
+                document_types={".md": document},
                 name=f"{provider.name}-{provider.version}",
             )
             for provider in state.providers()
@@ -132,29 +137,28 @@ class ValkeyPages:
         report = yield
         if call.when == "call" and isinstance(item, SybilItem):
             evaluator = item.example.region.evaluator
-            if isinstance(evaluator, PageEvaluator):
-                report.user_properties.append((_PROPERTY, _entry(evaluator, item)))
+            if isinstance(evaluator, PageEvaluator) and (result := evaluator.result(item.example.parsed)):
+                report.user_properties.append((_PROPERTY, _entry(evaluator, item.example.parsed, result)))
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect the verdicts, in the process that has them all."""
         for name, value in report.user_properties:
             if name == _PROPERTY and report.when == "call" and isinstance(value, dict):
-                runs = tuple(Run(**run) for run in value["runs"])
-                self._entries.append(Entry(**{**value, "runs": runs, "commands": tuple(value["commands"])}))
+                self._entries.append(record.entry(value))
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Merge the verdicts into the record."""
         if not self._entries:
             return
-        root = Path.cwd()
+        root = self._config.rootpath
         current = {}
         for page in {entry.page for entry in self._entries}:
             try:
                 current[page] = {fence.digest for fence in read_page(root / page, root=root).fences}
             except (FenceError, OSError):
                 continue  # it was changed meanwhile: the next run will say what is wrong
-        path: Path = self._config.getoption("--valkey-record")
+        path = root / self._config.getoption("--valkey-record")
         try:
             with record.locked(path):
                 known = record.load(path)
@@ -173,13 +177,14 @@ class ValkeyPages:
         for version, provider in sorted({(r.version, r.provider) for e in self._entries for r in e.runs}):
             here = [(e, r) for e in self._entries for r in e.runs if (r.version, r.provider) == (version, provider)]
             passed = [e for e, r in here if r.verdict == "passed"]
-            text = f"Valkey {version} ({provider}): {len(passed)} fences, {sum(e.exchanges for e in passed)} exchanges verified"
+            exchanges = sum(e.exchanges for e in passed)
+            text = f"Valkey {version} ({provider}): {len(passed)} fences, {exchanges} exchanges verified"
             if failed := sum(r.verdict == "failed" for _, r in here):
                 text += f", {failed} failed"
             write(text)
             for reason, count in Counter(r.reason for _, r in here if r.verdict == "skipped").items():
                 lines = [f"{e.page}:{e.line}" for e, r in here if r.verdict == "skipped" and r.reason == reason]
-                write(f"  {count} not run, {reason}: {', '.join(lines)}")
+                write(f"  {count} not run: {reason}: {', '.join(lines)}")
         if self._problem:
             write(f"ERROR: {self._problem}", red=True)
 
@@ -188,10 +193,8 @@ class ValkeyPages:
         self._reaper.close()
 
 
-def _entry(evaluator: PageEvaluator, item: SybilItem) -> dict[str, Any]:
+def _entry(evaluator: PageEvaluator, step: Step, result: Result) -> dict[str, Any]:
     """A fence's verdict in a form that can be sent between processes."""
-    step = item.example.parsed
-    result = evaluator.result(step)
     run = Run(
         version=evaluator.provider.version,
         provider=evaluator.provider.name,

@@ -39,9 +39,7 @@ def _run(request: dict[str, Any], namespace: dict[str, Any]) -> dict[str, Any]:
             return {"error": f"SystemExit: {stop.code}", "only": f"SystemExit: {stop.code}"}
     except BaseException as error:  # noqa: BLE001  whatever it was, the page hears of it
         report = traceback.TracebackException.from_exception(error)
-        report.stack = traceback.StackSummary.from_list(
-            [frame for frame in report.stack if frame.filename != __file__]
-        )
+        report.stack = traceback.StackSummary.from_list([frame for frame in report.stack if frame.filename != __file__])
         return {"error": "".join(report.format()), "only": "".join(report.format_exception_only())}
     return {"error": None, "only": None}
 

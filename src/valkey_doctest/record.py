@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Verdict = Literal["passed", "failed", "skipped"]
 Status = Literal["verified", "marked", "failed", "unknown"]
@@ -114,19 +114,22 @@ def load(path: Path) -> Record:
         return Record()
     try:
         data = json.loads(text)
-        if data.get("schema") != SCHEMA:
-            raise ValueError(f"its schema is {data.get('schema')!r}, not {SCHEMA}")
-        entries = [_entry(item) for item in data["fences"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        schema, entries = data["schema"], [entry(item) for item in data["fences"]]
+    except (ValueError, KeyError, TypeError) as error:
         raise RecordError(f"{path}: not a record of verified fences ({error}). Delete it and verify again.") from None
+    if schema != SCHEMA:
+        raise RecordError(f"{path}: its schema is {schema!r}, not {SCHEMA}. Delete it and verify again.")
     return Record({entry.digest: entry for entry in entries})
 
 
-def _entry(item: dict[str, object]) -> Entry:
-    fields = dict(item)
-    runs = tuple(Run(**run) for run in fields.pop("runs"))  # type: ignore[attr-defined]
-    commands = tuple(fields.pop("commands"))  # type: ignore[call-overload]
-    return Entry(**fields, runs=runs, commands=commands)  # type: ignore[arg-type]
+def entry(item: dict[str, Any]) -> Entry:
+    """An entry from its JSON form.
+
+    Raises:
+        TypeError, KeyError: it is not one.
+    """
+    runs = tuple(Run(**run) for run in item["runs"])
+    return Entry(**{**item, "runs": runs, "commands": tuple(item["commands"])})
 
 
 def save(record: Record, path: Path) -> None:

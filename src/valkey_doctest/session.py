@@ -139,7 +139,9 @@ class Session:
             "TZ": "UTC",
             "COLUMNS": "100",
         }
-        if server := self.servers.get(DEFAULT_SERVER) or (None if self.deployment == "compose" and self.has_docker else self.server()):
+        if server := self.servers.get(DEFAULT_SERVER) or (
+            None if self.deployment == "compose" and self.has_docker else self.server()
+        ):
             environment["VALKEY_DOCTEST_PORTS"] = f"{DOCUMENTED_PORT}:{server.port}"
         return {**os.environ, **environment}
 

@@ -85,7 +85,16 @@ class ConsoleStep:
         self.fence = fence
         self.shell_commands = parse(fence)
         self.exchanges = len(self.shell_commands)
-        sent = [c.action.arguments[0].upper() for c in self.shell_commands if c.action and c.action.verb == "exec" and c.action.arguments]
+        for command in self.shell_commands:
+            if command.text.startswith("docker rm ") and command.action is None:
+                raise FenceError(
+                    fence.page, command.line, "write `docker rm -fv NAME`: without `v` the container's volume stays."
+                )
+        sent = [
+            c.action.arguments[0].upper()
+            for c in self.shell_commands
+            if c.action and c.action.verb == "exec" and c.action.arguments
+        ]
         self.commands = tuple(dict.fromkeys(sent))
 
     def run(self, session: Session) -> None:
@@ -114,7 +123,9 @@ class ConsoleStep:
         except TerminalError as error:
             raise Failure(command.line, f"valkey-cli does not come to a prompt.\n{indent(str(error))}") from None
         if difference := compare(command.output, output_lines(output), session.names):
-            raise Failure(command.line, f"the output differs.\n{indent(f'  $ {command.text}' + chr(10) + difference)}{LEGEND}")
+            raise Failure(
+                command.line, f"the output differs.\n{indent(f'  $ {command.text}' + chr(10) + difference)}{LEGEND}"
+            )
 
     def _in_docker(self, command: ShellCommand, action: Action, session: Session) -> str:
         """Run the Docker command itself, then wait until the server it started says that it is ready."""
@@ -124,12 +135,9 @@ class ConsoleStep:
         if action.verb == "run":
             name = session.real_name(action.name)
             session.reaper.add("container", name)
-            # Published as the default server's port is, so that readiness can be asked for.
-            port = free_port()
-            text = text.replace("docker run", f"docker run --publish {ADDRESS}:{port}:{DOCUMENTED_PORT}", 1)
             text = re.sub(r"valkey/valkey:\d+\.\d+", provider.image, text)
             output = self._shell(command, session.names.to_real(text), session)
-            session.servers[action.name] = provider.attach(name, port)
+            session.servers[action.name] = provider.attach(name)
             return output
         server = session.server(action.name)
         output = self._shell(command, session.names.to_real(text), session)
@@ -138,7 +146,8 @@ class ConsoleStep:
         if action.verb in ("start", "restart"):
             wait_until_ready(server)
         if action.verb == "rm":
-            session.reaper.drop("container", session.servers.pop(action.name).name)  # type: ignore[attr-defined]
+            del session.servers[action.name]
+            session.reaper.drop("container", session.names.to_real(action.name))
         return output
 
     def _on_processes(self, command: ShellCommand, action: Action, session: Session) -> str:
@@ -188,6 +197,7 @@ class ConsoleStep:
             )
         if server := session.servers.pop(DEFAULT_SERVER, None):
             session.close_terminals(server)
+        session.names.show(provider.image, _documented_image(session.folder) or provider.image)
         environment = {"COMPOSE_PROJECT_NAME": project, "COMPOSE_FILE": f"docker-compose.yml{os.pathsep}{override}"}
         output = self._shell(command, command.text, session, environment)
         if re.search(r"\b(up|start|restart)\b", command.text):
@@ -240,3 +250,14 @@ class ConsoleStep:
                 f"`{command.text}` ended with exit status {process.returncode}.\n{indent(output + errors)}",
             )
         return output
+
+
+def _documented_image(folder: Path) -> str | None:
+    """The image that the page's Compose file asks for, unless ``.env`` names one: then that is the real one."""
+    file, settings = folder / "docker-compose.yml", folder / ".env"
+    if settings.exists() and "VALKEY_VERSION=" in settings.read_text("utf-8"):
+        return None
+    found = re.search(
+        r"valkey/valkey:\$\{VALKEY_VERSION:-(\d+\.\d+)\}", file.read_text("utf-8") if file.exists() else ""
+    )
+    return f"valkey/valkey:{found[1]}" if found else None

@@ -101,7 +101,9 @@ class TranscriptStep:
             if expected and _ELAPSED.match(expected[-1].text):
                 expected = expected[:-1]  # valkey-cli adds it to slow replies
             if difference := compare(expected, reply.lines, session.names):
-                raise Failure(exchange.line, f"the reply differs.\n{indent(f'  {shown}' + chr(10) + difference)}{LEGEND}")
+                raise Failure(
+                    exchange.line, f"the reply differs.\n{indent(f'  {shown}' + chr(10) + difference)}{LEGEND}"
+                )
 
 
 @dataclass
@@ -190,9 +192,7 @@ class PyconStep:
                 raise Failure(line, f"this Python fails.\n{indent(result.error)}")
             actual = output_lines(result.output) + output_lines(result.exception or "")
             if difference := compare(expected, actual, session.names):
-                raise Failure(
-                    line, f"the output differs.\n{indent(f'  >>> {example.source}' + difference)}{LEGEND}"
-                )
+                raise Failure(line, f"the output differs.\n{indent(f'  >>> {example.source}' + difference)}{LEGEND}")
 
 
 def output_lines(text: str) -> list[str]:

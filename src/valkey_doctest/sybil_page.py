@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from sybil import Document, Example, Region
@@ -19,13 +20,15 @@ from valkey_doctest.steps import Step
 class PageDocument(Document):
     """A page whose every fence has a step; reading it fails at file:line if one has not."""
 
+    root: ClassVar[Path]
+    """The project's top folder, where includes and the page's name begin; set by a subclass."""
     plan: Plan
 
     @classmethod
-    def parse(cls, path: str, *parsers: Parser, encoding: str = "utf-8") -> PageDocument:
+    def parse(cls, path: str, *parsers: Parser, encoding: str = "utf-8") -> PageDocument:  # noqa: ARG003
         """See :meth:`sybil.Document.parse`; ``encoding`` is always UTF-8, as it is for the site."""
         try:
-            page = read_page(Path(path), root=Path.cwd())
+            page = read_page(Path(path), root=cls.root)
             planned = plan(page)
         except FenceError as error:
             raise pytest.Collector.CollectError(str(error)) from None
@@ -59,19 +62,26 @@ class PageEvaluator:
         self.plan = plan
         self.provider = provider
         self._open_session = open_session
-        self._results: dict[int, Result] | None = None
+        self._replayed = False
+        self._results: dict[int, Result] = {}
 
-    def result(self, step: Step) -> Result:
-        """What became of one fence."""
-        if self._results is None:
-            results = replay(self.plan, lambda kind: self._open_session(self.provider, kind), self.provider.version)
-            self._results = {s.fence.line: r for s, r in zip(self.plan.steps, results, strict=True)}
-        return self._results[step.fence.line]
+    def result(self, step: Step) -> Result | None:
+        """What became of one fence; ``None`` if the replay broke off, through a defect of ours."""
+        return self._results.get(step.fence.line)
+
+    def _replay(self) -> None:
+        self._replayed = True
+        results = replay(self.plan, lambda kind: self._open_session(self.provider, kind), self.provider.version)
+        self._results = {s.fence.line: r for s, r in zip(self.plan.steps, results, strict=True)}
 
     def __call__(self, example: Example) -> None:
         """See Sybil's documentation on evaluators."""
         step: Step = example.parsed
+        if not self._replayed:
+            self._replay()
         result = self.result(step)
+        if result is None:
+            pytest.fail(f"{step.fence.page}:{step.fence.line}: not run: the page's replay broke off", pytrace=False)
         if result.verdict == "skipped":
             raise pytest.skip.Exception(result.reason or "", _use_item_location=True)
         if result.verdict == "failed":

@@ -46,9 +46,7 @@ class Terminal:
         deadline: how long a command may take, in seconds.
     """
 
-    def __init__(
-        self, argv: Sequence[str], *, environment: Mapping[str, str], echoes: bool, deadline: float
-    ) -> None:
+    def __init__(self, argv: Sequence[str], *, environment: Mapping[str, str], echoes: bool, deadline: float) -> None:
         self._echoes = echoes
         self._deadline = deadline
         environ = {**os.environ, **environment}
@@ -57,7 +55,7 @@ class Terminal:
         self._child = pexpect.spawn(
             argv[0],
             list(argv[1:]),
-            env=environ,  # type: ignore[arg-type]  # the stub asks for os._Environ; any mapping works
+            env=environ,
             echo=False,
             timeout=deadline,
             encoding="utf-8",
@@ -92,7 +90,7 @@ class Terminal:
             raise NoReplyError(_clean(self._child.before)) from None
         except pexpect.EOF:
             raise ClosedError(_clean(self._child.before)) from None
-        return _clean(self._child.before), str(self._child.match[1])
+        return _clean(self._child.before), str(self._child.after)
 
     def close(self) -> None:
         """End it, whatever it is doing."""

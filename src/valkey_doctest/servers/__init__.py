@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-import valkey
-
 ADDRESS = "127.0.0.1"
 """Servers listen on the loopback interface only."""
 
@@ -18,6 +16,10 @@ DOCUMENTED_PORT = 6379
 
 START_SECONDS = 30.0
 """How long a server may take until it answers PING."""
+
+
+FIVE_DIGITS = 10_000
+"""Real ports are at least this, so that they are not mistaken for data when replies are translated."""
 
 
 class ServerError(Exception):
@@ -35,7 +37,14 @@ class Server(Protocol):
     """Its data folder, as the server itself names it."""
 
     def cli(self, arguments: Sequence[str] = (), *, terminal: bool) -> list[str]:
-        """The command line that runs ``valkey-cli`` on it, in a terminal or once."""
+        """The command line that runs ``valkey-cli`` on it, in a terminal or once.
+
+        Raises:
+            ServerError: there is no ``valkey-cli``.
+        """
+
+    def answers(self) -> bool:
+        """Whether it replies PONG to PING now: it listens, and has loaded its data."""
 
     def why_gone(self) -> str | None:
         """How it ended and its last words, if it did without being told to; else ``None``."""
@@ -49,11 +58,12 @@ class Provider(Protocol):
 
     name: str
     """``embedded`` or ``container``."""
-    version: str
-    """Its servers' exact version, such as ``9.1.2``."""
-
     echoes: bool
     """Whether its terminals show what is typed."""
+
+    @property
+    def version(self) -> str:
+        """Its servers' exact version, such as ``9.1.2``."""
 
     def start(self, name: str, arguments: Sequence[str] = ()) -> Server:
         """A fresh server that answers, called ``name`` where servers have names.
@@ -64,13 +74,12 @@ class Provider(Protocol):
 
 
 def free_port() -> int:
-    """A port nobody listens on now, never the documented one."""
+    """A port nobody listens on now."""
     while True:
         with socket.socket() as probe:
             probe.bind((ADDRESS, 0))
             port: int = probe.getsockname()[1]
-        # Five digits, so that it is not mistaken for data when replies are translated.
-        if port > 9999:
+        if port >= FIVE_DIGITS:
             return port
 
 
@@ -81,21 +90,12 @@ def wait_until_ready(server: Server) -> None:
         ServerError: it ends, or does not answer in time.
     """
     deadline = time.monotonic() + START_SECONDS
-    client = valkey.Valkey(host=ADDRESS, port=server.port, socket_timeout=1)
-    try:
-        while True:
-            try:
-                client.ping()
-            except valkey.ValkeyError as error:  # not yet listening, or still loading its data
-                if reason := server.why_gone():
-                    raise ServerError(reason) from None
-                if time.monotonic() > deadline:
-                    raise ServerError(f"no PONG within {START_SECONDS:g} s: {error}") from None
-                time.sleep(0.002)
-            else:
-                return
-    finally:
-        client.close()
+    while not server.answers():
+        if reason := server.why_gone():
+            raise ServerError(reason)
+        if time.monotonic() > deadline:
+            raise ServerError(f"the server does not answer PING within {START_SECONDS:g} s.")
+        time.sleep(0.002)
 
 
 def last_lines(log: str, count: int = 5) -> str:

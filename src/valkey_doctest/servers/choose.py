@@ -9,7 +9,8 @@ from valkey_doctest.servers import Provider, ServerError
 from valkey_doctest.servers.container import ContainerProvider, engine_problem, local_versions
 from valkey_doctest.servers.embedded import EmbeddedProvider, server_binaries
 
-CHOICES = ("auto", "container", "embedded", "all")
+EVERY = "all"
+CHOICES = ("auto", "container", "embedded", EVERY)
 
 _NOTHING = (
     "no Valkey server to run the pages on. Do one of these:\n"
@@ -25,7 +26,7 @@ def choose(kind: str, versions: Sequence[str], repository: str, reaper: Reaper) 
         kind: ``container``, ``embedded``, ``all`` (every server at hand: embedded, and containers of
             images that are here already), or ``auto``: a container if its image is here already, so
             that nothing is downloaded unasked, else an embedded server.
-        versions: such as ``9.1`` or ``9.1.2``; none means the newest at hand (with ``all``, every one).
+        versions: such as ``9.1`` or ``9.1.2``, or ``all`` at hand; none means the newest (of kind ``all``, every one).
         repository: the image's name without its tag.
 
     Raises:
@@ -33,30 +34,35 @@ def choose(kind: str, versions: Sequence[str], repository: str, reaper: Reaper) 
     """
     local = local_versions(repository) if kind != "embedded" else []
     embedded = sorted(server_binaries(), key=_key)
-    chosen: list[Provider] = []
-    if kind == "all":
-        chosen += [EmbeddedProvider(version, reaper) for version in embedded if _wanted(version, versions)]
-        chosen += [ContainerProvider(v, reaper, repository) for v in local if _wanted(v, versions)]
-        if not chosen and not (local or embedded):
-            raise ServerError(_NOTHING)
-        if not chosen:
+    if EVERY in versions:
+        versions = {"container": local, "embedded": embedded}.get(kind, [])
+    if kind == EVERY:
+        at_hand = [EmbeddedProvider(v, reaper) for v in embedded if _wanted(v, versions)]
+        in_images = [ContainerProvider(v, reaper, repository) for v in local if _wanted(v, versions)]
+        if not at_hand and not in_images:
             raise ServerError(_missing(", ".join(versions), [*embedded, *local]))
-        return chosen
-    if kind == "auto":
-        kind = "container" if local and all(v in local for v in versions) else "embedded"
-    if kind == "container":
-        if problem := engine_problem():
-            raise ServerError(f"{problem}. Start Docker, or use --valkey-server=embedded.")
-        wanted = list(versions) or local[-1:]
-        if not wanted:
-            raise ServerError(f"no image {repository} is here yet: say which one to pull, such as --valkey-version=9.1.")
-        return [ContainerProvider(version, reaper, repository) for version in wanted]
-    if not embedded:
+        return [*at_hand, *in_images]
+    if kind == "container" or (kind == "auto" and local and all(v in local for v in versions)):
+        return _containers(versions or local[-1:], repository, reaper)
+    return _embedded(versions or embedded[-1:], embedded, reaper)
+
+
+def _containers(versions: Sequence[str], repository: str, reaper: Reaper) -> list[Provider]:
+    if problem := engine_problem():
+        raise ServerError(f"{problem}. Start Docker, or use --valkey-server=embedded.")
+    if not versions:
+        raise ServerError(f"no image {repository} is here yet: say which to pull, such as --valkey-version=9.1.")
+    return [ContainerProvider(version, reaper, repository) for version in versions]
+
+
+def _embedded(versions: Sequence[str], known: Sequence[str], reaper: Reaper) -> list[Provider]:
+    chosen: list[Provider] = []
+    if not known:
         raise ServerError(_NOTHING)
-    for version in versions or embedded[-1:]:
-        matches = [known for known in embedded if _wanted(known, [version])]
+    for version in versions:
+        matches = [each for each in known if _wanted(each, [version])]
         if not matches:
-            raise ServerError(_missing(version, embedded))
+            raise ServerError(_missing(version, known))
         chosen.append(EmbeddedProvider(matches[-1], reaper))
     return chosen
 
@@ -70,4 +76,6 @@ def _key(version: str) -> list[int]:
 
 
 def _missing(version: str, known: Sequence[str]) -> str:
+    if not known:
+        return _NOTHING
     return f"there is no Valkey {version} at hand, only {', '.join(known)}. Use --valkey-server=container to pull it."

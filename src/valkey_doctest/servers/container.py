@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import docker
 import docker.errors
@@ -82,7 +83,10 @@ class ContainerProvider:
     def start(self, name: str, arguments: Sequence[str] = ()) -> ContainerServer:
         """See :class:`valkey_doctest.servers.Provider`."""
         port = free_port()
-        container = DockerContainer(self.image).with_name(name).with_bind_ports(DOCUMENTED_PORT, (ADDRESS, port))
+        container = DockerContainer(self.image).with_name(name)
+        # with_bind_ports() would bind every interface; Docker's own library takes an address as well.
+        ports: dict[str, Any] = container.ports
+        ports[f"{DOCUMENTED_PORT}/tcp"] = (ADDRESS, port)
         if arguments:
             container = container.with_command(list(arguments))
         self.reaper.add("container", name)
@@ -92,8 +96,8 @@ class ContainerProvider:
             raise ServerError(f"the image {self.image} did not start: {error}") from None
         return self.attach(name, port)
 
-    def attach(self, name: str, port: int) -> ContainerServer:
-        """The server in a container that runs already.
+    def attach(self, name: str, port: int = 0) -> ContainerServer:
+        """The server in a container that runs already; ``port`` is 0 if it is not published.
 
         Raises:
             ServerError: it does not answer.
@@ -118,6 +122,13 @@ class ContainerServer:
         """See :class:`valkey_doctest.servers.Server`."""
         options = ["--interactive", "--tty", "--env", "TERM=dumb"] if terminal else []
         return ["docker", "exec", *options, self.name, "valkey-cli", *arguments]
+
+    def answers(self) -> bool:
+        """See :class:`valkey_doctest.servers.Server`; asked inside, as the image may refuse others (protected mode)."""
+        try:
+            return _docker("exec", self.name, "valkey-cli", "PING").strip() == "PONG"
+        except ServerError:
+            return False
 
     def why_gone(self) -> str | None:
         """See :class:`valkey_doctest.servers.Server`."""

