@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from valkey_doctest.reaper import Reaper
 from valkey_doctest.servers import Provider, Server
 from valkey_doctest.servers.choose import choose
+
+# A loaded machine is no defect of ours: nothing here is timed.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 pytest_plugins = ["pytester"]
 

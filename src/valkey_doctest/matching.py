@@ -21,7 +21,7 @@ def compare(expected: Sequence[Line], actual: Sequence[str], names: Names) -> st
     shown = [names.to_documented(line).rstrip() for line in actual]
     if expected and expected[0].any_order:
         documented = [line.text for line in expected]
-        if sorted(_elements(documented)) == sorted(_elements(shown)):
+        if _without_order(documented) == _without_order(shown):
             return None
         return diff(documented, shown)
     bound: list[tuple[str, str]] = []
@@ -64,18 +64,20 @@ def _match(line: Line, actual: str) -> list[tuple[str, str]] | None:
     return pairs
 
 
-def _elements(lines: Sequence[str]) -> list[tuple[str, ...]]:
-    """The elements of an array reply without their indices; any other reply's lines."""
+def _without_order(lines: Sequence[str]) -> tuple[list[str], list[tuple[str, ...]]]:
+    """The indices of an array reply as they stand, and its elements sorted; of any other reply, its lines sorted."""
+    indices: list[str] = []
     elements: list[list[str]] = []
     for line in lines:
         index = _INDEX.match(line)
         if index and (not elements or not line.startswith(" " * index.end())):
+            indices.append(index[0])
             elements.append([line[index.end() :]])
         elif elements and line.startswith("   "):
             elements[-1].append(line)
         else:
             elements.append([line])
-    return [tuple(element) for element in elements]
+    return indices, sorted(tuple(element) for element in elements)
 
 
 def diff(expected: Sequence[str], actual: Sequence[str]) -> str:
