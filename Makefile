@@ -19,7 +19,8 @@ site: verify ## verify the course, build the site into site/ and the book into s
 	@$(BIN)/mkdocs build --strict
 	@echo "Setting the book …"
 	@$(BIN)/python -m valkey_doctest.site.book site $(PDF)
-	@$(BIN)/python -m valkey_doctest.site.made site $(PDF)
+	@echo "Made site/index.html and $(PDF)."
+	@$(BIN)/python -m valkey_doctest.audit docs
 
 verify: $(READY) ## run every example on every Valkey at hand: the embedded ones, and the images that Docker has
 	@echo "Running every example of the course …"
@@ -37,7 +38,7 @@ test: $(READY) ## check the code, run every example and every test
 	@echo "All tests passed."
 
 serve: $(READY) ## preview at http://127.0.0.1:8000/ and verify each page that is saved
-	@$(BIN)/python -m valkey_doctest.watch docs & watch=$$!; trap 'kill $$watch' EXIT; $(BIN)/mkdocs serve --no-strict
+	@$(BIN)/python -m valkey_doctest.watch docs & watch=$$!; trap 'kill $$watch' EXIT INT TERM; $(BIN)/mkdocs serve --no-strict
 
 lock: ## pin the newest versions that pyproject.toml allows; needs uv
 	uv pip compile pyproject.toml --upgrade --universal --python-version 3.11 --all-extras --generate-hashes \

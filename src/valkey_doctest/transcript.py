@@ -18,8 +18,24 @@ MAX_BYTES = 4094
 
 # Commands whose first argument is a subcommand, as `COMMAND LIST` of Valkey 9.1 shows them with a bar.
 _CONTAINERS = frozenset(
-    "ACL CLIENT CLUSTER COMMAND COMMANDLOG CONFIG FUNCTION LATENCY MEMORY MODULE OBJECT PUBSUB SCRIPT SLOWLOG XGROUP "
-    "XINFO".split()  # noqa: SIM905  a list one can read
+    {
+        "ACL",
+        "CLIENT",
+        "CLUSTER",
+        "COMMAND",
+        "COMMANDLOG",
+        "CONFIG",
+        "FUNCTION",
+        "LATENCY",
+        "MEMORY",
+        "MODULE",
+        "OBJECT",
+        "PUBSUB",
+        "SCRIPT",
+        "SLOWLOG",
+        "XGROUP",
+        "XINFO",
+    }
 )
 
 

@@ -49,7 +49,9 @@ def test_every_digit_of_every_reply_matters(
 
     monkeypatch.setattr(steps, "compare", compare)
     monkeypatch.setattr(shell, "compare", compare)
-    results = replay(plan(read_page(path, root=ROOT)), lambda kind: Session(provider, reaper, kind, 10), provider.version)
+    results = replay(
+        plan(read_page(path, root=ROOT)), lambda kind: Session(provider, reaper, kind, 10), provider.version
+    )
     assert not [result for result in results if result.verdict == "failed"]
 
     changed = marked = 0
@@ -95,7 +97,8 @@ def test_a_changed_digit_fails_the_page(path: Path, tmp_path: Path) -> None:
     candidates = [
         (line.number, digit.start())
         for step in plan(page).steps
-        if isinstance(step, steps.TranscriptStep | steps.OutputStep) and not step.fence.attributes.keys() & {"skip", "since"}
+        if isinstance(step, steps.TranscriptStep | steps.OutputStep)
+        and not step.fence.attributes.keys() & {"skip", "since"}
         for line in documented(step)
         if not line.markers
         for digit in re.finditer(r"\d", line.text)

@@ -68,9 +68,7 @@ def test_a_page_that_cannot_be_read_leaves_the_record_alone(project: Any) -> Non
 
 
 def test_a_command_that_never_answers(refuses: Callable[..., str]) -> None:
-    said = refuses(
-        "```valkey-cli\n127.0.0.1:6379> BLPOP jobs 0\n(nil)\n```\n\n" + GOOD, "--valkey-deadline=0.3"
-    )
+    said = refuses("```valkey-cli\n127.0.0.1:6379> BLPOP jobs 0\n(nil)\n```\n\n" + GOOD, "--valkey-deadline=0.3")
     assert "docs/page.md:2: " in said
     assert "no reply within 0.3 s" in said
     assert "1 failed, 1 skipped" in said
@@ -122,7 +120,8 @@ def test_a_taken_port_is_nobodys_business(project: Any) -> None:
             taken.bind(("127.0.0.1", 6379))
             taken.listen()
         project.page(
-            GOOD + '\n```python\nimport valkey\n\nprint(valkey.Valkey(socket_timeout=5).ping())\n```\n\n```text title="Output"\nTrue\n```\n'
+            GOOD
+            + '\n```python\nimport valkey\n\nprint(valkey.Valkey(socket_timeout=5).ping())\n```\n\n```text title="Output"\nTrue\n```\n'
         )
         project.verify().assert_outcomes(passed=3)
 

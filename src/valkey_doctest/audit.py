@@ -1,0 +1,83 @@
+"""What the record says of the pages as they are now: the last word of ``make site`` and of the gate.
+
+Run as ``python -m valkey_doctest.audit docs``. It ends with status 1 if a fence was neither verified nor
+marked, or failed; with ``--none-marked`` also if one was only marked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from valkey_doctest import record
+from valkey_doctest.fences import FenceError, read_page
+from valkey_doctest.record import Entry, Record, Status
+
+
+def audit(folder: Path, known: Record, root: Path) -> tuple[list[str], dict[Status, list[str]]]:
+    """What to say, and the places of the fences of each status.
+
+    Raises:
+        FenceError: a page cannot be read.
+    """
+    places: dict[Status, list[str]] = defaultdict(list)
+    entries: list[Entry] = []
+    pages = 0
+    for path in sorted(folder.rglob("*.md")):
+        page = read_page(path, root=root)
+        pages += bool(page.fences)
+        for fence in page.fences:
+            places[known.status(fence.digest)].append(f"{fence.page}:{fence.line}")
+            if entry := known.fences.get(fence.digest):
+                entries.append(entry)
+    counts = [f"{len(places[status])} {word}" for status, word in _WORDS.items() if places[status]]
+    said = [f"{sum(map(len, places.values()))} fences on {pages} pages: {', '.join(counts) or 'none'}."]
+    passed = Counter((run.version, run.provider) for e in entries for run in e.runs if run.verdict == "passed")
+    exchanges = {
+        key: sum(
+            e.exchanges
+            for e in entries
+            if any((r.version, r.provider) == key and r.verdict == "passed" for r in e.runs)
+        )
+        for key in passed
+    }
+    said += [
+        f"  on Valkey {version} ({provider}): {count} fences, {exchanges[version, provider]} exchanges"
+        for (version, provider), count in sorted(passed.items())
+    ]
+    reasons = Counter(e.runs[0].reason for e in entries if e.status == "marked")
+    said += [f"  not run, and marked so on the page: {count} ({reason})" for reason, count in reasons.items()]
+    return said, places
+
+
+_WORDS: dict[Status, str] = {
+    "verified": "verified",
+    "marked": "marked as not run",
+    "failed": "failed",
+    "unknown": "never verified as they are now",
+}
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m valkey_doctest.audit", description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path, help="where the pages are")
+    parser.add_argument("--record", type=Path, default=record.DEFAULT_PATH)
+    parser.add_argument("--none-marked", action="store_true", help="also refuse fences that were only marked")
+    options = parser.parse_args()
+    try:
+        said, places = audit(options.folder, record.load(options.record), Path.cwd())
+    except (FenceError, record.RecordError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n".join(said))
+    refused = [*places["failed"], *places["unknown"], *(places["marked"] if options.none_marked else [])]
+    if refused:
+        print(f"Not verified: {', '.join(refused)}. Run `make verify`.", file=sys.stderr)
+    return bool(refused)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
