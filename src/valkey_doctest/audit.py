@@ -15,6 +15,9 @@ from valkey_doctest import record
 from valkey_doctest.fences import FenceError, read_page
 from valkey_doctest.record import Entry, Record, Status
 
+SHOWN = 10
+"""How many refused fences are listed."""
+
 
 def audit(folder: Path, known: Record, root: Path) -> tuple[list[str], dict[Status, list[str]]]:
     """What to say, and the places of the fences of each status.
@@ -75,7 +78,9 @@ def main() -> int:
     print("\n".join(said))
     refused = [*places["failed"], *places["unknown"], *(places["marked"] if options.none_marked else [])]
     if refused:
-        print(f"Not verified: {', '.join(refused)}. Run `make verify`.", file=sys.stderr)
+        first = "".join(f"  {place}\n" for place in refused[:SHOWN])
+        more = f"  and {len(refused) - SHOWN} more\n" if len(refused) > SHOWN else ""
+        print(f"Not verified:\n{first}{more}Run `make verify`.", file=sys.stderr)
     return bool(refused)
 
 

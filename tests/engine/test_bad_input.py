@@ -115,14 +115,12 @@ def test_a_page_for_a_newer_valkey(project: Any) -> None:
 
 
 def test_a_taken_port_is_nobodys_business(project: Any) -> None:
+    ping = "```python\nimport valkey\n\nprint(valkey.Valkey(socket_timeout=5).ping())\n```\n"
     with socket.socket() as taken:
         with suppress(OSError):  # somebody else has it: so much the better
             taken.bind(("127.0.0.1", 6379))
             taken.listen()
-        project.page(
-            GOOD
-            + '\n```python\nimport valkey\n\nprint(valkey.Valkey(socket_timeout=5).ping())\n```\n\n```text title="Output"\nTrue\n```\n'
-        )
+        project.page(f'{GOOD}\n{ping}\n```text title="Output"\nTrue\n```\n')
         project.verify().assert_outcomes(passed=3)
 
 
