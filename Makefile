@@ -7,6 +7,7 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 EMBEDDED := --valkey-server=embedded --valkey-version=all
 PDF := site/valkey-training.pdf
+export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help site test verify serve lock clean

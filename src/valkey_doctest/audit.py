@@ -27,13 +27,15 @@ def audit(folder: Path, known: Record, root: Path) -> tuple[list[str], dict[Stat
     """
     places: dict[Status, list[str]] = defaultdict(list)
     entries: list[Entry] = []
+    fences = known.fences
     pages = 0
     for path in sorted(folder.rglob("*.md")):
         page = read_page(path, root=root)
         pages += bool(page.fences)
         for fence in page.fences:
-            places[known.status(fence.digest)].append(f"{fence.page}:{fence.line}")
-            if entry := known.fences.get(fence.digest):
+            entry = fences.get(fence.digest)
+            places[entry.status if entry else "unknown"].append(f"{fence.page}:{fence.line}")
+            if entry:
                 entries.append(entry)
     counts = [f"{len(places[status])} {word}" for status, word in _WORDS.items() if places[status]]
     said = [f"{sum(map(len, places.values()))} fences on {pages} pages: {', '.join(counts) or 'none'}."]

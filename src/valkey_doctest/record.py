@@ -66,18 +66,18 @@ class Entry:
 
 @dataclass
 class Record:
-    """All entries, by digest."""
+    """All entries, by page and digest."""
 
-    fences: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
 
-    def status(self, digest: str) -> Status:
-        """What is known of the fence with this digest; ``unknown`` if nothing is."""
-        entry = self.fences.get(digest)
-        return entry.status if entry else "unknown"
-
-    def page(self, path: str) -> list[Entry]:
-        """The entries of one page, top to bottom."""
-        return sorted((e for e in self.fences.values() if e.page == path), key=lambda e: e.line)
+    @property
+    def fences(self) -> dict[str, Entry]:
+        """The entries by digest alone. Pages that begin alike share a digest: theirs are one, with all its runs."""
+        fences: dict[str, Entry] = {}
+        for each in self.entries.values():
+            known = fences.get(each.digest)
+            fences[each.digest] = replace(each, runs=(*known.runs, *each.runs)) if known else each
+        return fences
 
     def merge(self, entries: Iterable[Entry], *, current: dict[str, set[str]]) -> None:
         """Add what a run found out.
@@ -85,15 +85,15 @@ class Record:
         A run replaces an earlier one of the same fence on the same version, provider and deployment.
         ``current`` holds, for each page the run collected, the digests it has now: others go.
         """
-        self.fences = {
-            digest: entry
-            for digest, entry in self.fences.items()
-            if entry.page not in current or digest in current[entry.page]
+        self.entries = {
+            (page, digest): each
+            for (page, digest), each in self.entries.items()
+            if page not in current or digest in current[page]
         }
-        for entry in entries:
-            known = self.fences.get(entry.digest)
-            runs = {_key(run): run for run in (*(known.runs if known else ()), *entry.runs)}
-            self.fences[entry.digest] = replace(entry, runs=tuple(runs[key] for key in sorted(runs)))
+        for each in entries:
+            known = self.entries.get((each.page, each.digest))
+            runs = {_key(run): run for run in (*(known.runs if known else ()), *each.runs)}
+            self.entries[each.page, each.digest] = replace(each, runs=tuple(runs[key] for key in sorted(runs)))
 
 
 def _key(run: Run) -> tuple[str, str, str]:
@@ -119,7 +119,7 @@ def load(path: Path) -> Record:
         raise RecordError(f"{path}: not a record of verified fences ({error}). Delete it and verify again.") from None
     if schema != SCHEMA:
         raise RecordError(f"{path}: its schema is {schema!r}, not {SCHEMA}. Delete it and verify again.")
-    return Record({entry.digest: entry for entry in entries})
+    return Record({(each.page, each.digest): each for each in entries})
 
 
 def entry(item: dict[str, Any]) -> Entry:
@@ -134,7 +134,7 @@ def entry(item: dict[str, Any]) -> Entry:
 
 def save(record: Record, path: Path) -> None:
     """Write a record, whole or not at all."""
-    entries = sorted(record.fences.values(), key=lambda e: (e.page, e.line))
+    entries = sorted(record.entries.values(), key=lambda e: (e.page, e.line))
     data = {"schema": SCHEMA, "fences": [asdict(entry) for entry in entries]}
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import unquote, urldefrag, urlsplit
 
 from bs4 import BeautifulSoup, Tag
@@ -18,7 +18,7 @@ from bs4.element import NavigableString
 
 from valkey_doctest.site.typ import string
 
-COLUMNS = 100
+COLUMNS = 110
 """The longest line of code that is still legible when shrunk to the width of the text."""
 _COLUMNS_LESS = 7  # for each list, box or tab around the code
 
@@ -49,26 +49,20 @@ def place(text: str, number: int) -> Place:
     return Place(number, title, frozenset(found for _, found in headings))
 
 
-@dataclass
-class Article:
-    """A page's cleaned HTML, with Typst source for each ``<div class="typst" data-n="…">`` in it."""
-
-    html: str = ""
-    blocks: list[str] = field(default_factory=list)
-
-
-def clean(text: str, path: str, pages: Mapping[str, Place], level: int) -> Article:
-    """Clean the page at ``path`` below the site's folder.
+def clean(text: str, path: str, pages: Mapping[str, Place], level: int, blocks: list[str]) -> str:
+    """Clean the HTML of the page at ``path`` below the site's folder.
 
     ``pages`` are all pages of the book, this one among them, and ``level`` is the level of its title there.
+    Code and pictures are appended to ``blocks`` as Typst source; in their place the result has
+    ``<div class="typst" data-n="…">`` with the index of the block.
     """
     start, end = text.index("<article"), text.rindex("</article>")
-    soup = BeautifulSoup(text[start:end], "html.parser")
-    made = Article()
+    text = text[start:end]
+    soup = BeautifulSoup(text, "html.parser")
     for tag in soup.select(_AWAY):
         tag.decompose()
-    _code(soup, made)
-    _pictures(soup, made)
+    _code(soup, blocks)
+    _pictures(soup, blocks, text)
     _boxes(soup)
     _tabs(soup)
     _lines(soup)
@@ -76,16 +70,15 @@ def clean(text: str, path: str, pages: Mapping[str, Place], level: int) -> Artic
     _links(soup, path, pages)
     _headings(soup, pages[path], level)
     body = soup.find("article")
-    made.html = body.decode_contents() if isinstance(body, Tag) else ""
-    return made
+    return body.decode_contents() if body else ""
 
 
-def _block(soup: BeautifulSoup, made: Article, source: str) -> Tag:
-    made.blocks.append(source)
-    return soup.new_tag("div", attrs={"class": "typst", "data-n": str(len(made.blocks) - 1)})
+def _block(soup: BeautifulSoup, blocks: list[str], source: str) -> Tag:
+    blocks.append(source)
+    return soup.new_tag("div", attrs={"class": "typst", "data-n": str(len(blocks) - 1)})
 
 
-def _code(soup: BeautifulSoup, made: Article) -> None:
+def _code(soup: BeautifulSoup, blocks: list[str]) -> None:
     for tag in soup.select("div.highlight"):
         code = tag.select_one("td.code code") or tag.select_one("pre > code") or tag.select_one("code")
         if not code:
@@ -107,7 +100,7 @@ def _code(soup: BeautifulSoup, made: Article) -> None:
             + "".join(f"({''.join(f'({string(kind)}, {string(piece)}), ' for kind, piece in row)}),\n" for row in rows)
             + "))"
         )
-        tag.replace_with(_block(soup, made, source))
+        tag.replace_with(_block(soup, blocks, source))
 
 
 Tokens = list[tuple[str, str]]
@@ -120,21 +113,14 @@ def _lines_of_code(code: Tag) -> list[tuple[bool, Tokens]]:
     for leaf in code.descendants:
         if not isinstance(leaf, NavigableString):
             continue
-        kind, marks = "", False
-        for parent in leaf.parents:
-            if parent is code:
-                break
-            classes = parent.get_attribute_list("class")
-            marks = marks or "hll" in classes
-            if not kind and parent.name == "span" and classes and classes[0] and classes[0] != "hll":
-                kind = str(classes[0])
+        around = [name for parent in leaf.find_parents("span") for name in parent.get_attribute_list("class") if name]
+        kind = next((name for name in around if name != "hll"), "")
         for index, piece in enumerate(str(leaf).split("\n")):
             if index:
                 lines.append((False, []))
             if piece:
-                lines[-1][1].append((kind, piece))
-                if marks:
-                    lines[-1] = (True, lines[-1][1])
+                marked, tokens = lines[-1]
+                lines[-1] = (marked or "hll" in around, [*tokens, (kind, piece)])
     while lines and not lines[-1][1]:
         lines.pop()
     return lines
@@ -169,25 +155,23 @@ def _slice(tokens: Tokens, start: int, end: int) -> Tokens:
     return made
 
 
-def _pictures(soup: BeautifulSoup, made: Article) -> None:
-    for tag in soup.select("figure.picture"):
-        svg = tag.find("svg")
-        if not isinstance(svg, Tag):
-            continue
-        description = " ".join(found.get_text(" ", strip=True) for found in svg.find_all(["title", "desc"]))
-        source = str(svg)
-        # html.parser lowers the names of attributes; SVG means them as they were written.
-        source = source.replace("viewbox=", "viewBox=").replace("preserveaspectratio=", "preserveAspectRatio=")
-        source = re.sub(r'font-family="(?!monospace)[^"]*"', 'font-family="Libertinus Serif"', source)
+def _pictures(soup: BeautifulSoup, blocks: list[str], text: str) -> None:
+    """Take drawings as they were written: an HTML parser would change the case of SVG's names."""
+    drawings = re.findall(r'<figure class="picture"[^>]*>(<svg.*?</svg>)</figure>', text, re.DOTALL)
+    for tag, drawing in zip(soup.select("figure.picture"), drawings, strict=True):
+        description = " ".join(found.get_text(" ", strip=True) for found in tag.find_all(["title", "desc"]))
+        source = re.sub(r'font-family="(?!monospace)[^"]*"', 'font-family="Libertinus Serif"', drawing)
         source = source.replace('font-family="monospace"', 'font-family="DejaVu Sans Mono"')
-        tag.replace_with(_block(soup, made, f"#picture({string(source)}, {string(description)})"))
+        tag.replace_with(_block(soup, blocks, f"#picture({string(source)}, {string(description)})"))
 
 
 def _boxes(soup: BeautifulSoup) -> None:
     """Admonitions and details: a division whose first child is its title."""
     for tag in soup.select("div.admonition, details"):
         title = tag.find(["p", "summary"], recursive=False)
-        kinds = [name for name in tag.get_attribute_list("class") if name and name not in {"admonition", "inline", "end"}]
+        kinds = [
+            name for name in tag.get_attribute_list("class") if name and name not in {"admonition", "inline", "end"}
+        ]
         tag.name = "div"
         tag.attrs = {"class": "boxed", "data-look": str(kinds[0]) if kinds else "note"}
         if isinstance(title, Tag):

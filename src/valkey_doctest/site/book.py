@@ -1,6 +1,6 @@
 """The course as one PDF, made from the built site: what is printed is what was published.
 
-``python -m valkey_doctest.site.book site build/verified.json site/valkey-training.pdf``
+``python -m valkey_doctest.site.book site site/valkey-training.pdf``
 
 Each page's article is cleaned (:mod:`.article`), read by pandoc into its syntax tree, where what Material
 draws with HTML becomes calls of our template (``book.typ``), written as Typst and set by Typst. No browser
@@ -13,17 +13,16 @@ import argparse
 import datetime as dt
 import json
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
-import pypandoc
+import pypandoc  # type: ignore[import-untyped]
 import typst
 from bs4 import BeautifulSoup, Tag
 
@@ -53,29 +52,26 @@ class Entry:
     """The page's path below the site's folder; ``None`` for a part or a module of several pages."""
 
 
-@dataclass
-class Book:
-    """What the cleaned pages hand to Typst."""
-
-    html: list[str] = field(default_factory=list)
-    blocks: list[str] = field(default_factory=list)
-    """Typst source that takes the place of ``<div class="typst" data-n="…">``."""
-
-
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> None:
     """Write the PDF that the arguments ask for."""
-    parser = argparse.ArgumentParser(prog="python -m valkey_doctest.site.book", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m valkey_doctest.site.book", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("site", type=Path, help="the folder that `mkdocs build` wrote")
-    parser.add_argument("record", type=Path, help="what was verified: build/verified.json")
     parser.add_argument("output", type=Path, help="the PDF to write")
+    parser.add_argument(
+        "--record",
+        type=Path,
+        default=record.DEFAULT_PATH,
+        metavar="FILE",
+        help="what was verified (default: %(default)s)",
+    )
     parser.add_argument("--keep-typst", type=Path, metavar="FOLDER", help="also leave the Typst source there")
     options = parser.parse_args(arguments)
     try:
         make(options.site, record.load(options.record), options.output, keep=options.keep_typst)
     except (BookError, record.RecordError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+        parser.exit(1, f"{error}\n")
 
 
 def make(site: Path, known: record.Record, output: Path, *, keep: Path | None = None) -> None:
@@ -88,20 +84,19 @@ def make(site: Path, known: record.Record, output: Path, *, keep: Path | None = 
     source = assemble(site, entries)
     now = dt.datetime.fromtimestamp(_epoch(), dt.UTC)
     versions = sorted(
-        {run.version for entry in known.fences.values() for run in entry.runs if run.verdict == "passed"},
+        {run.version for entry in known.entries.values() for run in entry.runs if run.verdict == "passed"},
         key=version_key,
     )
-    main_source = "\n".join(
-        (
-            '#import "book.typ": *',
-            "#show: book.with("
-            f"title: {string(title)}, date: {string(f'{now.day} {now:%B %Y}')}, "
-            f"versions: ({''.join(string(version) + ', ' for version in versions)}), "
-            f"verified: {sum(entry.status == 'verified' for entry in known.fences.values())}, "
-            f"exchanges: {sum(entry.exchanges for entry in known.fences.values() if entry.status == 'verified')})",
-            source,
-        )
-    )
+    passed = [entry for entry in known.entries.values() if entry.status == "verified"]
+    settings = {
+        "title": string(title),
+        "date": string(f"{now.day} {now:%B %Y}"),
+        "versions": f"({''.join(string(version) + ', ' for version in versions)})",
+        "verified": str(len(passed)),
+        "exchanges": str(sum(entry.exchanges for entry in passed)),
+    }
+    opening = ", ".join(f"{name}: {value}" for name, value in settings.items())
+    main_source = f'#import "book.typ": *\n#show: book.with({opening})\n{source}'
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         folder = keep or Path(scratch)
@@ -113,9 +108,11 @@ def make(site: Path, known: record.Record, output: Path, *, keep: Path | None = 
         compiler = typst.Compiler(folder / "main.typ", root=folder, font_paths=fonts)
         try:
             # PDF/UA: tagged, titled, in a language, every picture described, no level of heading skipped.
-            pdf = compiler.compile(format="pdf", timestamp=now, pdf_standards="ua-1")
+            pdf, warnings = compiler.compile_with_warnings(format="pdf", timestamp=now, pdf_standards="ua-1")
         except typst.TypstError as error:
             raise BookError(f"Typst: {error.message}\n{error.diagnostic}") from error
+    for warning in warnings:
+        sys.stderr.write(f"Typst: {warning.message}\n{warning.diagnostic}\n")
     if not isinstance(pdf, bytes):
         raise BookError("Typst wrote no PDF.")
     output.write_bytes(pdf)
@@ -137,14 +134,12 @@ def read_navigation(site: Path) -> tuple[str, list[Entry]]:
         text = (site / "index.html").read_text("utf-8")
     except FileNotFoundError:
         raise BookError(f"{site}: no site here. Run `mkdocs build`.") from None
-    found = re.search(r'<nav class="md-nav md-nav--primary.*?</nav>\s*</div>\s*</div>\s*</div>', text, re.DOTALL)
-    name = re.search(r'<label class="md-nav__title".*?</a>(.*?)</label>', found[0] if found else "", re.DOTALL)
-    if not found or not name:
+    navigation = BeautifulSoup(text, "html.parser").select_one("nav.md-nav--primary")
+    name = navigation.select_one("label.md-nav__title") if navigation else None
+    items = navigation.select_one("ul.md-nav__list") if navigation else None
+    if not name or not items:
         raise BookError(f"{site / 'index.html'}: no navigation as Material writes it.")
-    navigation = BeautifulSoup(found[0], "html.parser").find("ul", class_="md-nav__list")
-    if not isinstance(navigation, Tag):
-        raise BookError(f"{site / 'index.html'}: the navigation has no list.")
-    return name[1].strip(), list(_entries(navigation, 1))
+    return name.get_text(strip=True), list(_entries(items, 1))
 
 
 def _entries(items: Tag, level: int) -> Iterator[Entry]:
@@ -158,59 +153,62 @@ def _entries(items: Tag, level: int) -> Iterator[Entry]:
                 yield from _entries(below, level + 1)
         else:
             link = item.find("a", class_="md-nav__link", recursive=False)
-            if link:
+            if link and not urlsplit(str(link["href"])).scheme:
                 href = unquote(str(link["href"])).removeprefix("./")
-                yield Entry(level, link.get_text(" ", strip=True), "index.html" if href == "." else href)
+                yield Entry(level, link.get_text(" ", strip=True), href or "index.html")
 
 
 def assemble(site: Path, entries: list[Entry]) -> str:
     """All pages as one Typst source, below the headings of parts and modules."""
-    book = Book()
     texts = {entry.page: (site / entry.page).read_text("utf-8") for entry in entries if entry.page}
-    pages = {path: article.place(text, number) for number, (path, text) in enumerate(texts.items())}
-    previous: Entry | None = None
+    places = {path: article.place(text, number) for number, (path, text) in enumerate(texts.items())}
+    html: list[str] = []
+    blocks: list[str] = []
+
+    def add(source: str) -> None:
+        blocks.append(source)
+        html.append(f'<div class="typst" data-n="{len(blocks) - 1}"></div>')
+
+    chapter_opens = False
     for entry in entries:
-        opens = call("part" if entry.level == 1 else "chapter", entry.title) if entry.page is None else ""
-        if not opens and not (previous and previous.page is None and previous.level > 1):
-            opens = "#pagebreak(weak: true)"  # a page of the site begins a page of the book
-        if opens:
-            book.html.append(_placeholder(book, opens))
-        if entry.page is not None:
-            cleaned = article.clean(texts[entry.page], entry.page, pages, entry.level)
-            start = len(book.blocks)
-            book.blocks += cleaned.blocks
-            book.html.append(re.sub(r'data-n="(\d+)"', lambda m, s=start: f'data-n="{s + int(m[1])}"', cleaned.html))
-        previous = entry
-    tree = json.loads(pypandoc.convert_text("\n".join(book.html), "json", format=_READER))
-    tree["blocks"] = _blocks(tree["blocks"], book)
-    return pypandoc.convert_text(json.dumps(tree), "typst", format="json", extra_args=["--wrap=none"])
+        if entry.page is None:
+            chapter_opens = entry.level > 1
+            add(call("chapter" if chapter_opens else "part", entry.title))
+            continue
+        if not chapter_opens:  # each page of the site begins a page of the book
+            add("#pagebreak(weak: true)")
+        chapter_opens = False
+        text = article.clean(texts[entry.page], entry.page, places, entry.level, blocks)
+        html.append(f'<div class="front">{text}</div>' if entry.level == 1 else text)
 
-
-def _placeholder(book: Book, source: str) -> str:
-    book.blocks.append(source)
-    return f'<div class="typst" data-n="{len(book.blocks) - 1}"></div>'
+    tree = json.loads(pypandoc.convert_text("\n".join(html), "json", format=_READER))
+    tree["blocks"] = _blocks(tree["blocks"], blocks)
+    source: str = pypandoc.convert_text(json.dumps(tree), "typst", format="json", extra_args=["--wrap=none"])
+    return source
 
 
 def _raw(source: str) -> Node:
     return {"t": "RawBlock", "c": ["typst", source]}
 
 
-def _blocks(nodes: list[Node], book: Book) -> list[Node]:
+def _blocks(nodes: list[Node], blocks: list[str]) -> list[Node]:
     made: list[Node] = []
     for node in nodes:
-        made += _block(node, book)
+        made += _block(node, blocks)
     return made
 
 
-def _block(node: Node, book: Book) -> list[Node]:
+def _block(node: Node, blocks: list[str]) -> list[Node]:
     """A block, with divisions that mean something to us turned into calls of the template."""
     if node["t"] != "Div":
-        return [{**node, "c": _inside(node["c"], book)}] if "c" in node else [node]
+        return [{**node, "c": _inside(node["c"], blocks)}] if "c" in node else [node]
     (_, classes, attributes), content = node["c"]
     data = dict(attributes)
     if "typst" in classes:
-        return [_raw(book.blocks[int(data["n"])])]
-    content = _blocks(content, book)
+        return [_raw(blocks[int(data["n"])])]
+    content = _blocks(content, blocks)
+    if "front" in classes:
+        return [_raw("#front["), *content, _raw("]")]
     if "boxed" in classes:  # its title is its first block
         opening = f"#boxed({string(data['look'])}, ["
         return [_raw(opening), content[0], _raw("])["), *content[1:], _raw("]")]
@@ -219,24 +217,22 @@ def _block(node: Node, book: Book) -> list[Node]:
     return content
 
 
-def _inside(content: Any, book: Book) -> Any:  # noqa: ANN401 -- JSON
+def _inside(content: Any, blocks: list[str]) -> Any:
     """Look for blocks and notes at any depth."""
     if isinstance(content, list):
-        if content and all(isinstance(item, dict) and item.get("t") == "Div" for item in content):
-            return _blocks(content, book)
         made: list[Any] = []
         for item in content:
             if isinstance(item, dict) and item.get("t") == "Div":
-                made += _block(item, book)
+                made += _block(item, blocks)
             else:
-                made.append(_inside(item, book))
+                made.append(_inside(item, blocks))
         return made
     if isinstance(content, dict) and "t" in content:
         if content["t"] == "Span" and "note" in content["c"][0][1]:
-            return {"t": "Note", "c": [{"t": "Para", "c": _inside(content["c"][1], book)}]}
-        return {**content, "c": _inside(content["c"], book)} if "c" in content else content
+            return {"t": "Note", "c": [{"t": "Para", "c": _inside(content["c"][1], blocks)}]}
+        return {**content, "c": _inside(content["c"], blocks)} if "c" in content else content
     return content
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

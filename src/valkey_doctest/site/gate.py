@@ -46,7 +46,7 @@ class _Progress:
 
 
 _progress: WeakKeyDictionary[Markdown, _Progress] = WeakKeyDictionary()
-_records: dict[Path, tuple[tuple[int, int] | None, record.Record]] = {}
+_records: dict[Path, tuple[tuple[int, int] | None, dict[str, record.Entry]]] = {}
 _source: Source | None = None
 
 
@@ -56,8 +56,8 @@ def begin(source: Source | None) -> None:
     _source = source
 
 
-def verified(root: Path) -> record.Record:
-    """The record below ``root``, read again only when the file has changed."""
+def verified(root: Path) -> dict[str, record.Entry]:
+    """The record below ``root`` by digest, read again only when the file has changed."""
     path = root / record.DEFAULT_PATH
     try:
         found = path.stat()
@@ -67,12 +67,12 @@ def verified(root: Path) -> record.Record:
     known = _records.get(path)
     if known is None or known[0] != stamp:
         try:
-            known = (stamp, record.load(path))
+            known = (stamp, record.load(path).fences)
         except record.RecordError as error:
-            log.error("%s", error)
-            known = (stamp, record.Record())
+            log.error("%s", error)  # noqa: TRY400 -- the message says all; a trace would say less
+            known = (stamp, {})
         else:
-            if not known[1].fences:
+            if not known[1]:
                 log.error("%s holds no verified fences. Run `make verify`.", record.DEFAULT_PATH)
         _records[path] = known
     return known[1]
@@ -96,7 +96,7 @@ def formatter(
     class_name: str,  # noqa: ARG001
     options: dict[str, str],
     md: Markdown,
-    **kwargs: Any,  # noqa: ANN401 -- what SuperFences passes on to its own highlighter
+    **kwargs: Any,
 ) -> str:
     """Render one fence with its verdict.
 
@@ -116,7 +116,7 @@ def _format(source: str, language: str, options: dict[str, str], md: Markdown, k
     progress.count += 1
 
     root = _source.root if _source else Path.cwd()
-    found = verified(root).fences.get(progress.digest)
+    found = verified(root).get(progress.digest)
     status = found.status if found else "unknown"
     since, note = "", ""
     if "since" in options:
@@ -164,9 +164,7 @@ def _highlight(source: str, language: str, options: dict[str, str], md: Markdown
     return html
 
 
-def _complaint(
-    number: int, language: str, options: dict[str, str], source: str, found: record.Entry | None
-) -> str:
+def _complaint(number: int, language: str, options: dict[str, str], source: str, found: record.Entry | None) -> str:
     """What is wrong with which fence, and what to do, in one line."""
     page, line = (found.page, found.line) if found else ("", 0)
     fault = "has not been run as it stands, or what comes before it on the page has changed"

@@ -29,7 +29,7 @@ class PictureError(Exception):
     """A picture that cannot be shown, or not to everyone."""
 
 
-def define_env(env: Any) -> None:  # noqa: ANN401 -- MkDocs-macros ships no types
+def define_env(env: Any) -> None:
     """Offer ``picture()`` to pages, and watch the record in ``mkdocs serve``."""
     root = Path(env.project_dir)
     path = root / record.DEFAULT_PATH
@@ -65,7 +65,7 @@ def inline_picture(path: Path) -> str:
     return f'<figure class="picture" data-picture="{escape(path.stem)}">{svg}</figure>'
 
 
-def on_pre_page_macros(env: Any) -> None:  # noqa: ANN401
+def on_pre_page_macros(env: Any) -> None:
     """Tell the gate which page comes, and put the verified line under the page's title."""
     root = Path(env.project_dir)
     path = Path(env.page.file.abs_src_path)
@@ -80,7 +80,7 @@ def on_pre_page_macros(env: Any) -> None:  # noqa: ANN401
     if "since" in page.meta:
         lines.append(f'<p class="page-since">For Valkey {escape(str(page.meta["since"]))} and later</p>')
     if page.fences:
-        entries = gate.verified(root).fences
+        entries = gate.verified(root)
         lines.append(verified_line([entries.get(fence.digest) for fence in page.fences]))
     if lines:
         env.markdown = _under_title(env.markdown, "\n".join(lines))
@@ -96,39 +96,47 @@ def _under_title(markdown: str, html: str) -> str:
 
 
 def verified_line(entries: Iterable[record.Entry | None]) -> str:
-    """One sentence on what the record knows of a page's fences."""
+    """What the record knows of a page's fences, as the line under its title."""
+    state, sentence = verified_sentence(entries, "on this page")
+    return f'<p class="page-verified page-verified--{state}">{escape(sentence)}</p>'
+
+
+def verified_sentence(entries: Iterable[record.Entry | None], where: str) -> tuple[str, str]:
+    """What the record knows of some fences (``None``: nothing): the worst of it in a word, and all of it in prose."""
     known = list(entries)
     passed = [entry for entry in known if entry and entry.status == "verified"]
     skipped = [entry for entry in known if entry and entry.status == "marked"]
-    open_ = len(known) - len(passed) - len(skipped)
+    unverified = len(known) - len(passed) - len(skipped)
     exchanges = sum(entry.exchanges for entry in passed)
 
-    text = ""
+    sentences = []
     if passed:
-        subject = "Every example on this page was run"
-        if open_ or skipped:
-            subject = f"{len(passed)} of {len(known)} examples on this page were run"
+        subject = f"Every example {where} was run"
+        if len(passed) < len(known):
+            subject = f"{len(passed)} of {len(known)} examples {where} were run"
         counted = _plural(len(passed), "fence") + (f", {_plural(exchanges, 'exchange')}" if exchanges else "")
-        text = f"{subject}: {counted}{_servers(passed)}."
+        sentences.append(f"{subject}: {counted}{_servers(passed)}.")
     if skipped:
         reasons = "; ".join(dict.fromkeys(run.reason or "no reason given" for entry in skipped for run in entry.runs))
-        were = "was" if len(skipped) == 1 else "were"
-        text += f" {len(skipped)} {were} not run in this build: {reasons}."
-    if open_:
-        text += f" {open_} not verified."
-    state = "unverified" if open_ else "skipped" if skipped else "verified"
-    return f'<p class="page-verified page-verified--{state}">{escape(text.strip())}</p>'
+        sentences.append(f"{len(skipped)} {'was' if len(skipped) == 1 else 'were'} not run in this build: {reasons}.")
+    if unverified:
+        sentences.append(f"{unverified} not verified.")
+    return "unverified" if unverified else "skipped" if skipped else "verified", " ".join(sentences)
 
 
 def _servers(entries: Iterable[record.Entry]) -> str:
-    """Such as ``, on Valkey 8.1.8 and 9.1.2 (embedded), 9.1.2 (container)``."""
+    """Such as ``, on Valkey 8.1.8 and 9.1.2 (embedded); 9.1.2 (container)``."""
     pairs = {(run.provider, run.version) for entry in entries for run in entry.runs if run.verdict == "passed"}
     ordered = sorted(pairs, key=lambda pair: (pair[0] != "embedded", pair[0], version_key(pair[1])))
     groups = [
-        f"{' and '.join(version for _, version in group)} ({provider})"
+        f"{_listed([version for _, version in group])} ({provider})"
         for provider, group in itertools.groupby(ordered, key=lambda pair: pair[0])
     ]
-    return f", on Valkey {', '.join(groups)}" if groups else ""
+    return f", on Valkey {'; '.join(groups)}" if groups else ""
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([*([", ".join(words[:-1])] if words[1:] else []), words[-1]])
 
 
 def version_key(version: str) -> tuple[int, ...]:
