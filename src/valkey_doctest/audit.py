@@ -39,18 +39,13 @@ def audit(folder: Path, known: Record, root: Path) -> tuple[list[str], dict[Stat
                 entries.append(entry)
     counts = [f"{len(places[status])} {word}" for status, word in _WORDS.items() if places[status]]
     said = [f"{sum(map(len, places.values()))} fences on {pages} pages: {', '.join(counts) or 'none'}."]
-    passed = Counter((run.version, run.provider) for e in entries for run in e.runs if run.verdict == "passed")
-    exchanges = {
-        key: sum(
-            e.exchanges
-            for e in entries
-            if any((r.version, r.provider) == key and r.verdict == "passed" for r in e.runs)
-        )
-        for key in passed
-    }
+    on: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        for server in {(run.version, run.provider) for run in entry.runs if run.verdict == "passed"}:
+            on[server].append(entry)
     said += [
-        f"  on Valkey {version} ({provider}): {count} fences, {exchanges[version, provider]} exchanges"
-        for (version, provider), count in sorted(passed.items())
+        f"  on Valkey {version} ({provider}): {len(passed)} fences, {sum(e.exchanges for e in passed)} exchanges"
+        for (version, provider), passed in sorted(on.items())
     ]
     reasons = Counter(e.runs[0].reason for e in entries if e.status == "marked")
     said += [f"  not run, and marked so on the page: {count} ({reason})" for reason, count in reasons.items()]

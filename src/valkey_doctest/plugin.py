@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -183,14 +183,22 @@ class ValkeyPages:
                 text += f", {failed} failed"
             write(text)
             for reason, count in Counter(r.reason for _, r in here if r.verdict == "skipped").items():
-                lines = [f"{e.page}:{e.line}" for e, r in here if r.verdict == "skipped" and r.reason == reason]
-                write(f"  {count} not run: {reason}: {', '.join(lines)}")
+                skipped = [e for e, r in here if r.verdict == "skipped" and r.reason == reason]
+                write(f"  {count} not run: {reason}: {_places(skipped)}")
         if self._problem:
             write(f"ERROR: {self._problem}", red=True)
 
     def pytest_unconfigure(self) -> None:
         """Leave nothing behind."""
         self._reaper.close()
+
+
+def _places(entries: Iterable[Entry]) -> str:
+    """Where they stand, such as ``docs/a.md:12, 40; docs/b.md:7``."""
+    by_page: dict[str, list[str]] = {}
+    for entry in entries:
+        by_page.setdefault(entry.page, []).append(str(entry.line))
+    return "; ".join(f"{page}:{', '.join(lines)}" for page, lines in by_page.items())
 
 
 def _entry(evaluator: PageEvaluator, step: Step, result: Result) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def test_one_fault_is_one_report(project: Any) -> None:
     project.page(fence.format("PANG") + fence.format("PONG") + fence.format("PUNG"))
     result = project.verify()
     result.assert_outcomes(failed=1, skipped=2)
-    result.stdout.fnmatch_lines(["*2 not run: line 2, before it, failed: docs/page.md:6, docs/page.md:11"])
+    result.stdout.fnmatch_lines(["*2 not run: line 2, before it, failed: docs/page.md:6, 11"])
     assert [run["verdict"] for fence in project.record() for run in fence["runs"]] == ["failed", "skipped", "skipped"]
 
 
