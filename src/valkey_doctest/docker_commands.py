@@ -12,9 +12,11 @@ import shlex
 from dataclasses import dataclass
 from typing import Literal
 
-Verb = Literal["run", "exec", "open", "stop", "kill", "start", "restart", "rm"]
+Verb = Literal["run", "exec", "open", "stop", "kill", "start", "restart", "pause", "unpause", "rm"]
 
 _MENTIONED = re.compile(r"\bdocker\b")
+_OPTIONS = re.compile(r"(?:(?:-[c23]|-[pn] \d+)(?: |$))*$")
+"""Of a ``valkey-cli`` that opens a terminal: in a cluster (``-c``), protocol, port and database."""
 _IMAGE = re.compile(r"valkey/valkey:\d+\.\d+$")
 
 
@@ -23,7 +25,7 @@ class Action:
     """One such command."""
 
     verb: Verb
-    """``open`` is ``docker exec -it NAME valkey-cli``: it opens the terminal that transcripts continue."""
+    """``open`` is ``docker exec -it NAME valkey-cli`` without a command: it opens what transcripts go on in."""
     name: str
     """The container, as the page calls it."""
     arguments: tuple[str, ...] = ()
@@ -44,6 +46,9 @@ def parse(command: str) -> Action | None:  # noqa: PLR0911  a case, a return
     assert parse("docker kill valkey-dev") == Action("kill", "valkey-dev")
     assert parse("docker exec valkey-dev valkey-cli GET a") == Action("exec", "valkey-dev", ("GET", "a"))
     assert parse("docker exec valkey-dev valkey-cli GET a | wc") is None
+    assert parse("docker exec -it valkey-node-1 valkey-cli -c -p 7001") == Action(
+        "open", "valkey-node-1", ("-c", "-p", "7001")
+    )
     ```
     """
     try:
@@ -55,14 +60,14 @@ def parse(command: str) -> Action | None:  # noqa: PLR0911  a case, a return
     if any(re.fullmatch(r"[();<>|&]+", word) for word in words):
         return None  # a pipe, a redirection or several commands: the shell's business
     match words:
-        case ["docker", ("stop" | "kill" | "start" | "restart") as verb, name]:
+        case ["docker", ("stop" | "kill" | "start" | "restart" | "pause" | "unpause") as verb, name]:
             return Action(verb, name)
         case ["docker", "rm", "-fv", name]:
             return Action("rm", name)
         case ["docker", "run", "-d", "--name", name, image, "valkey-server", *arguments] if _IMAGE.match(image):
             return Action("run", name, tuple(arguments))
-        case ["docker", "exec", "-it", name, "valkey-cli"]:
-            return Action("open", name)
+        case ["docker", "exec", "-it", name, "valkey-cli", *arguments] if _OPTIONS.match(" ".join(arguments)):
+            return Action("open", name, tuple(arguments))
         case ["docker", "exec", name, "valkey-cli", *arguments]:
             return Action("exec", name, tuple(arguments))
     return None

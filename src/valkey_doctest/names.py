@@ -8,7 +8,13 @@ and in everything that comes back, so that pages read as if they had been typed 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+# Arguments may be quoted, and stand apart as the words of a program's command line do.
+_ADDRESS = re.compile(
+    r"""(?<![\w.-])(?P<before>(?:127\.0\.0\.1|localhost)(?::|["']?[\s\0]+["']?)|-p[\s\0]+)(?P<port>\d+)(?!\w)"""
+)
 
 
 class NameConflictError(Exception):
@@ -31,6 +37,7 @@ class Names:
 
     _real: dict[str, str] = field(default_factory=dict)
     _shown: dict[str, str] = field(default_factory=dict)
+    _ports: dict[str, str] = field(default_factory=dict)
 
     def bind(self, documented: str, real: str) -> None:
         """Let ``documented`` stand for ``real`` from now on, both ways.
@@ -54,8 +61,26 @@ class Names:
         """
         self._shown[real] = documented
 
+    def port(self, documented: int, real: int) -> None:
+        """Translate a port: where it comes back, and where it is sent as part of an address.
+
+        A bare number could be data. ``127.0.0.1:7001``, ``127.0.0.1 7001`` and ``-p 7001`` are not.
+        """
+        self.show(str(real), str(documented))
+        self._ports[str(documented)] = str(real)
+
     def to_real(self, text: str) -> str:
         """What a page says, as it must be sent."""
+        if self._ports:
+            text = _ADDRESS.sub(lambda match: match["before"] + self._ports.get(match["port"], match["port"]), text)
+        return _replace(text, self._real)
+
+    def arguments_to_real(self, arguments: Sequence[str]) -> list[str]:
+        """What a page gives to a program, as the program must get it."""
+        return self.to_real("\0".join(arguments)).split("\0") if arguments else []
+
+    def program_to_real(self, text: str) -> str:
+        """What a page's program says, as it must be run: its addresses stay, the shim leads them to the servers."""
         return _replace(text, self._real)
 
     def to_documented(self, text: str) -> str:

@@ -11,12 +11,12 @@ from valkey_doctest import shell
 from valkey_doctest.fences import Fence, FenceError, Page
 from valkey_doctest.files import FileStep, is_file
 from valkey_doctest.record import Verdict
-from valkey_doctest.servers import ServerError
+from valkey_doctest.servers import ServerError, deployments
 from valkey_doctest.session import Failure, Session, Skip
 from valkey_doctest.steps import OutputStep, PyconStep, PythonStep, Step, TranscriptStep
 from valkey_doctest.transcript import LANGUAGE
 
-DEPLOYMENTS = ("standalone", "compose")
+DEPLOYMENTS = ("standalone", "compose", *deployments.KINDS)
 """``compose``: a standalone server that the page itself starts with Docker Compose."""
 
 OUTPUT = "Output"
@@ -107,8 +107,9 @@ def _check_programs(page: Page, steps: Iterable[Step]) -> None:
 def replay(plan: Plan, open_session: Callable[[str], Session], version: str) -> list[Result]:
     """Run a page's steps in order; one result for each.
 
-    After a failure the rest of that step's lane is not run: one fault, one report. When a server is
-    gone, nothing more is run.
+    A wrong reply is one report, and the page goes on: what follows is judged for itself. After a failure
+    that breaks a lane (a command that does not answer, Python that fails) the rest of that lane is not run.
+    When a server is gone, nothing more is run.
 
     Args:
         open_session: gives the session for a deployment.
@@ -137,7 +138,7 @@ def replay(plan: Plan, open_session: Callable[[str], Session], version: str) -> 
                     message = f"{ended}\n\nSo {message}"
                     gone = f"the server ended at line {failure.line}"
                 results.append(Result("failed", message, failure.line, time.monotonic() - started))
-                if step.lane:
+                if step.lane and failure.breaks:
                     broken[step.lane] = f"line {failure.line}, before it, failed"
             except ServerError as error:
                 gone = f"no server since line {step.fence.line}"

@@ -32,6 +32,9 @@ from valkey_doctest.session import Session
 from valkey_doctest.steps import Step
 from valkey_doctest.sybil_page import PageDocument, PageEvaluator, PageParser
 
+pytest_plugins = ["valkey_doctest.foreign.plugin"]
+"""``--valkey-docs``, which is of its own."""
+
 _PROPERTY = "valkey_doctest"
 
 

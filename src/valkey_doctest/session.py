@@ -7,17 +7,18 @@ import secrets
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from valkey_doctest.names import Names
 from valkey_doctest.python import Interpreter
 from valkey_doctest.reaper import Reaper
-from valkey_doctest.servers import DOCUMENTED_PORT, Provider, Server, ServerError
+from valkey_doctest.servers import BUS_OFFSET, DOCUMENTED_PORT, Network, Provider, Server, ServerError, deployments
 from valkey_doctest.terminal import Terminal
 
 DEFAULT_SERVER = "valkey-dev"
-"""What pages call the server that they run against."""
+"""What pages call the server that they run against, if there is one only."""
 
 FOLDER = "valkey_training"
 """What pages call the folder that learners work in."""
@@ -31,12 +32,14 @@ PROGRAM_FACTOR = 6
 class Failure(Exception):  # noqa: N818  the word of the record and of pytest
     """A step found that the page is wrong.
 
-    ``line`` is the page's line, ``str()`` what is wrong there and what to do about it.
+    ``line`` is the page's line, ``str()`` what is wrong there and what to do about it. If it ``breaks``
+    the step's lane, what follows there would fail only because of it; a wrong reply does not.
     """
 
-    def __init__(self, line: int, message: str) -> None:
+    def __init__(self, line: int, message: str, *, breaks: bool = True) -> None:
         super().__init__(message)
         self.line = line
+        self.breaks = breaks
 
 
 class Skip(Exception):  # noqa: N818
@@ -68,6 +71,7 @@ class Session:
         self.names.show(str(self.home), "/home/learner")
         self._terminals: dict[str, tuple[Terminal, Server]] = {}
         self._interpreter: Interpreter | None = None
+        self._network: Network | None = None
 
     @property
     def has_docker(self) -> bool:
@@ -80,19 +84,54 @@ class Session:
         self.names.bind(documented, real)
         return real
 
-    def server(self, name: str = DEFAULT_SERVER) -> Server:
-        """The server that pages call ``name``; the default one is started when it is first needed.
+    @property
+    def default_server(self) -> str:
+        """What the page calls the server that it talks to unless it says otherwise."""
+        members, _ = deployments.KINDS.get(self.deployment, ((), None))
+        return members[0].name if members else DEFAULT_SERVER
+
+    def server(self, name: str | None = None) -> Server:
+        """The server that pages call ``name``; those of the deployment are started when one is first needed.
 
         Raises:
             ServerError: it cannot be started, or a page names one it has not started.
         """
+        several = self._deployed()
+        name = name or self.default_server
         if name in self.servers:
             return self.servers[name]
+        if several:
+            raise ServerError(f"no server is called {name} here, only {', '.join(self.servers)}.")
         if name != DEFAULT_SERVER:
             raise ServerError(f"no server is called {name} here: start it with `docker run` first.")
         if self.deployment == "compose" and self.has_docker:
             raise ServerError("the page's own `docker compose up` has to come before this.")
         return self.start_server(name)
+
+    def server_at(self, port: int) -> Server | None:
+        """The server that pages reach at this port; ``None`` if there is none."""
+        if not self._deployed():
+            server = self.server()
+            return server if server.documented_port == port else None
+        return next((server for server in self.servers.values() if server.documented_port == port), None)
+
+    def _deployed(self) -> Network | None:
+        """The network of a deployment of several servers, which are started when they are first needed."""
+        if self._network is None and self.deployment in deployments.KINDS:
+            name = f"valkey-{self.deployment}-{self.token}"
+            self._network, servers = deployments.start(self.deployment, self.provider, name, self.real_name)
+            self.servers |= servers
+            for server in servers.values():
+                self._show_ports(server, self._network.inside(server.documented_port))
+        return self._network
+
+    def _show_ports(self, server: Server, inside: int) -> None:
+        port = server.documented_port
+        self.names.show(server.folder, "/data")
+        self.names.show(str(server.port), str(port))
+        if inside != port:
+            self.names.port(port, inside)
+            self.names.port(port + BUS_OFFSET, inside + BUS_OFFSET)
 
     def start_server(self, name: str, arguments: tuple[str, ...] = ()) -> Server:
         """A fresh server that pages call ``name``."""
@@ -101,19 +140,27 @@ class Session:
         self.names.show(server.folder, "/data")
         return server
 
-    def terminal(self, title: str) -> Terminal:
-        """The live terminal of this name; one on the default server if it is not open yet."""
+    def terminal(self, title: str, port: int | None = None) -> Terminal:
+        """The live terminal of this name.
+
+        If it is not open yet, it is opened on the server that pages reach at ``port``. A port that no
+        server has leads to the default one, whose prompt then differs from the page's.
+        """
         if title not in self._terminals:
-            self.open_terminal(title, self.server())
+            server = self.server_at(port) if port is not None else None
+            self.open_terminal(title, server or self.server())
         return self._terminals[title][0]
 
-    def open_terminal(self, title: str, server: Server) -> None:
-        """Open a terminal on a server, in place of the one that has this name."""
+    def open_terminal(self, title: str, server: Server, arguments: Sequence[str] = ()) -> None:
+        """Open a terminal on a server, in place of the one that has this name.
+
+        Args:
+            arguments: of ``valkey-cli``, as the page gives them.
+        """
         if title in self._terminals:
             self._terminals.pop(title)[0].close()
-        terminal = Terminal(
-            server.cli(terminal=True), environment={}, echoes=self.provider.echoes, deadline=self.deadline
-        )
+        argv = server.cli(self.names.arguments_to_real(arguments), terminal=True)
+        terminal = Terminal(argv, environment={}, echoes=self.provider.echoes, deadline=self.deadline)
         self._terminals[title] = terminal, server
 
     def close_terminals(self, server: Server) -> None:
@@ -130,7 +177,7 @@ class Session:
         return self._interpreter
 
     def environment(self) -> dict[str, str]:
-        """The variables of what the page starts: its Python reaches the page's server."""
+        """The variables of what the page starts: its Python reaches the page's servers."""
         environment = {
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
             "PYTHONPATH": str(SHIM),
@@ -138,12 +185,20 @@ class Session:
             "LC_ALL": "C.UTF-8",
             "TZ": "UTC",
             "COLUMNS": "100",
+            "TERM": "dumb",  # no colour from `valkey-cli --cluster`, as inside a container
         }
-        if server := self.servers.get(DEFAULT_SERVER) or (
-            None if self.deployment == "compose" and self.has_docker else self.server()
-        ):
-            environment["VALKEY_DOCTEST_PORTS"] = f"{DOCUMENTED_PORT}:{server.port}"
+        environment["VALKEY_DOCTEST_PORTS"] = " ".join(f"{port}:{real}" for port, real in self._ports().items())
+        if self._network and any(self._network.inside(port) != port for port in self._network.ports):
+            environment["VALKEY_DOCTEST_ANNOUNCED"] = "yes"
         return {**os.environ, **environment}
+
+    def _ports(self) -> Mapping[int, int]:
+        """Documented port to real one; empty as long as the page has to start its server itself."""
+        if network := self._deployed():
+            return network.ports
+        if DEFAULT_SERVER not in self.servers and self.deployment == "compose" and self.has_docker:
+            return {}
+        return {DOCUMENTED_PORT: self.server().port}
 
     def why_gone(self) -> str | None:
         """Why a server of the page ended although no step ended it, or ``None``."""
@@ -159,6 +214,11 @@ class Session:
         self._terminals.clear()
         if self._interpreter:
             self._interpreter.close()
+        members, _ = deployments.KINDS.get(self.deployment, ((), None))
+        for member in members:
+            self.servers.pop(member.name, None)
+        if self._network:
+            self._network.remove()
         for server in self.servers.values():
             server.remove()
         self.servers.clear()

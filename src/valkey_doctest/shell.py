@@ -16,8 +16,8 @@ from valkey_doctest.docker_commands import Action
 from valkey_doctest.fences import Fence, FenceError
 from valkey_doctest.markers import Line
 from valkey_doctest.matching import compare
-from valkey_doctest.servers import ADDRESS, DOCUMENTED_PORT, free_port, wait_until_ready
-from valkey_doctest.servers.container import ContainerProvider
+from valkey_doctest.servers import ADDRESS, DOCUMENTED_PORT, deployments, free_port, wait_until_ready
+from valkey_doctest.servers.container import ContainerProvider, ContainerServer
 from valkey_doctest.servers.embedded import EmbeddedServer
 from valkey_doctest.session import DEFAULT_SERVER, PROGRAM_FACTOR, Failure, Session, Skip
 from valkey_doctest.steps import LEGEND, indent, output_lines, read_lines
@@ -103,29 +103,34 @@ class ConsoleStep:
             docker_commands.mentions_docker(c.text) and c.action is None for c in self.shell_commands
         ):
             raise Skip(NEEDS_DOCKER)
+        differences = []
         for command in self.shell_commands:
-            self._run(command, session)
+            output = self._run(command, session)
+            if difference := compare(command.output, output_lines(output), session.names):
+                differences.append((command, difference))
+        if differences:
+            blocks = [indent(f"  $ {command.text}\n{text}") for command, text in differences]
+            what = "the output differs" if len(blocks) == 1 else f"{len(blocks)} outputs differ"
+            raise Failure(differences[0][0].line, f"{what}.\n{'    …'.join(blocks)}{LEGEND}", breaks=False)
 
-    def _run(self, command: ShellCommand, session: Session) -> None:
+    def _run(self, command: ShellCommand, session: Session) -> str:
+        """What a command prints."""
         action = command.action
         try:
+            if action and action.verb in ("open", "exec"):
+                _check_port(command, action, session)
             if action and action.verb == "open":
-                session.open_terminal("", session.server(action.name))
-                return
+                session.open_terminal(self.fence.title or "", session.server(action.name), action.arguments)
+                return ""
             if action and session.has_docker:
-                output = self._in_docker(command, action, session)
-            elif action:
-                output = self._on_processes(command, action, session)
-            elif re.match(r"docker compose\b", command.text):
-                output = self._compose(command, session)
-            else:
-                output = self._shell(command, session.names.to_real(command.text), session)
+                return self._in_docker(command, action, session)
+            if action:
+                return self._on_processes(command, action, session)
+            if re.match(r"docker compose\b", command.text):
+                return self._compose(command, session)
+            return self._shell(command, session.names.to_real(command.text), session)
         except TerminalError as error:
             raise Failure(command.line, f"valkey-cli does not come to a prompt.\n{indent(str(error))}") from None
-        if difference := compare(command.output, output_lines(output), session.names):
-            raise Failure(
-                command.line, f"the output differs.\n{indent(f'  $ {command.text}' + chr(10) + difference)}{LEGEND}"
-            )
 
     def _in_docker(self, command: ShellCommand, action: Action, session: Session) -> str:
         """Run the Docker command itself, then wait until the server it started says that it is ready."""
@@ -140,11 +145,15 @@ class ConsoleStep:
             session.servers[action.name] = provider.attach(name)
             return output
         server = session.server(action.name)
+        assert isinstance(server, ContainerServer)
         output = self._shell(command, session.names.to_real(text), session)
         if action.verb in ("stop", "kill", "restart", "rm"):
+            server.is_stopped = True
             session.close_terminals(server)
-        if action.verb in ("start", "restart"):
+        if action.verb in ("start", "restart", "unpause"):
+            server.is_stopped = False
             wait_until_ready(server)
+            deployments.settle(session.deployment, session.servers.values())
         if action.verb == "rm":
             del session.servers[action.name]
             session.reaper.drop("container", session.names.to_real(action.name))
@@ -158,18 +167,16 @@ class ConsoleStep:
         server = session.server(action.name)
         assert isinstance(server, EmbeddedServer)
         if action.verb == "exec":
-            real = tuple(session.names.to_real(argument) for argument in action.arguments)
+            real = session.names.arguments_to_real(action.arguments)
             return self._process(command, server.cli(real, terminal=False), session)
-        if action.verb in ("stop", "restart"):
-            server.stop()
-        if action.verb == "kill":
-            server.kill()
-        if action.verb in ("start", "restart"):
-            server.start()
-        if action.verb != "start":
+        if action.verb in ("kill", "pause", "unpause") and not server.runs:
+            raise Failure(command.line, f"`{command.text}`: the server does not run.")
+        _act(server, action.verb)
+        if action.verb in ("stop", "kill", "restart", "rm"):
             session.close_terminals(server)
+        if action.verb in ("start", "restart", "unpause"):
+            deployments.settle(session.deployment, session.servers.values())
         if action.verb == "rm":
-            server.remove()
             del session.servers[action.name]
         return action.name
 
@@ -250,6 +257,32 @@ class ConsoleStep:
                 f"`{command.text}` ended with exit status {process.returncode}.\n{indent(output + errors)}",
             )
         return output
+
+
+def _act(server: EmbeddedServer, verb: docker_commands.Verb) -> None:
+    """Do to a process what the Docker command does to the container's."""
+    if verb in ("stop", "restart"):
+        server.stop()
+    if verb in ("start", "restart"):
+        server.start()
+    if verb == "kill":
+        server.kill()
+    if verb == "pause":
+        server.pause()
+    if verb == "unpause":
+        server.unpause()
+    if verb == "rm":
+        server.remove()
+
+
+def _check_port(command: ShellCommand, action: Action, session: Session) -> None:
+    """A ``valkey-cli`` that is not told where to ask would reach another server, or none."""
+    port = session.server(action.name).documented_port
+    if port != DOCUMENTED_PORT and not {"-p", "--cluster"} & {*action.arguments}:
+        raise Failure(
+            command.line,
+            f"`{command.text}` asks at port {DOCUMENTED_PORT}, where {action.name} does not listen: add `-p {port}`.",
+        )
 
 
 def _documented_image(folder: Path) -> str | None:

@@ -15,8 +15,8 @@ from valkey_doctest.fences import Fence, FenceError
 from valkey_doctest.markers import Line, MarkerError, read
 from valkey_doctest.matching import compare
 from valkey_doctest.session import Failure, Session
-from valkey_doctest.terminal import ClosedError, NoReplyError, TerminalError
-from valkey_doctest.transcript import parse
+from valkey_doctest.terminal import ClosedError, NoReplyError, Reply, Terminal, TerminalError
+from valkey_doctest.transcript import Exchange, parse
 
 _ELAPSED = re.compile(r"\(\d+\.\d\ds\)$")
 
@@ -74,36 +74,43 @@ class TranscriptStep:
     def run(self, session: Session) -> None:
         """See :class:`Step`."""
         try:
-            terminal = session.terminal(self._title)
+            terminal = session.terminal(self._title, self._exchanges[0].port)
         except TerminalError as error:
             raise Failure(self.fence.line, f"valkey-cli does not come to a prompt.\n{indent(str(error))}") from None
+        differences = []
         for exchange in self._exchanges:
-            shown = f"{exchange.prompt}{exchange.command}"
-            try:
-                reply = terminal.send(session.names.to_real(exchange.command))
-            except NoReplyError as error:
-                raise Failure(
-                    exchange.line,
-                    f"no reply within {session.deadline:g} s.\n{indent(shown + chr(10) + str(error))}"
-                    "The command blocks, or the server is busy. Show a command that answers.",
-                ) from None
-            except ClosedError as error:
-                raise Failure(
-                    exchange.line, f"valkey-cli ended instead of replying.\n{indent(shown + chr(10) + str(error))}"
-                ) from None
-            prompt = session.names.to_documented(reply.prompt)
-            if prompt.rstrip() != exchange.prompt.rstrip():
-                raise Failure(
-                    exchange.line,
-                    f"the prompt differs.\n{indent(f'- {shown}' + chr(10) + f'+ {prompt}{exchange.command}')}{LEGEND}",
-                )
+            reply = self._send(terminal, exchange, session)
             expected = exchange.reply
             if expected and _ELAPSED.match(expected[-1].text):
                 expected = expected[:-1]  # valkey-cli adds it to slow replies
             if difference := compare(expected, reply.lines, session.names):
-                raise Failure(
-                    exchange.line, f"the reply differs.\n{indent(f'  {shown}' + chr(10) + difference)}{LEGEND}"
-                )
+                differences.append((exchange, difference))
+        if differences:
+            blocks = [indent(f"  {exchange.prompt}{exchange.command}\n{text}") for exchange, text in differences]
+            what = "the reply differs" if len(blocks) == 1 else f"{len(blocks)} replies differ"
+            raise Failure(differences[0][0].line, f"{what}.\n{'    …'.join(blocks)}{LEGEND}", breaks=False)
+
+    def _send(self, terminal: Terminal, exchange: Exchange, session: Session) -> Reply:
+        shown = f"{exchange.prompt}{exchange.command}"
+        try:
+            reply = terminal.send(session.names.to_real(exchange.command))
+        except NoReplyError as error:
+            raise Failure(
+                exchange.line,
+                f"no reply within {session.deadline:g} s.\n{indent(f'{shown}{chr(10)}{error}')}"
+                "The command blocks, or the server is busy. Show a command that answers.",
+            ) from None
+        except ClosedError as error:
+            raise Failure(
+                exchange.line, f"valkey-cli ended instead of replying.\n{indent(f'{shown}{chr(10)}{error}')}"
+            ) from None
+        prompt = session.names.to_documented(reply.prompt)
+        if prompt.rstrip() != exchange.prompt.rstrip():
+            raise Failure(
+                exchange.line,
+                f"the prompt differs.\n{indent(f'- {shown}{chr(10)}+ {prompt}{exchange.command}')}{LEGEND}",
+            )
+        return reply
 
 
 @dataclass
@@ -122,7 +129,11 @@ class OutputStep:
     def run(self, session: Session) -> None:
         """See :class:`Step`."""
         if difference := compare(self._lines, output_lines(session.output), session.names):
-            raise Failure(self.fence.line, f"the output of the Python above differs.\n{indent(difference)}{LEGEND}")
+            raise Failure(
+                self.fence.line,
+                f"the output of the Python above differs.\n{indent(difference)}{LEGEND}",
+                breaks=False,
+            )
 
 
 @dataclass
@@ -146,7 +157,7 @@ class PythonStep:
     def run(self, session: Session) -> None:
         """See :class:`Step`."""
         result = session.interpreter().run(
-            session.names.to_real(self.fence.text), filename=self.fence.page, line=self.fence.body_line(0)
+            session.names.program_to_real(self.fence.text), filename=self.fence.page, line=self.fence.body_line(0)
         )
         session.output = result.output
         if result.error:
@@ -156,6 +167,7 @@ class PythonStep:
                 self.fence.line,
                 "this Python prints, and the page does not show it. Add a fence right after it:\n"
                 + indent(f'```text title="Output"\n{session.names.to_documented(result.output.rstrip())}\n```'),
+                breaks=False,
             )
 
 
@@ -186,13 +198,15 @@ class PyconStep:
         for example, expected in self._examples:
             line = self.fence.body_line(example.lineno)
             result = session.interpreter().run(
-                session.names.to_real(example.source), filename=self.fence.page, line=line, mode="single"
+                session.names.program_to_real(example.source), filename=self.fence.page, line=line, mode="single"
             )
             if result.error and example.exc_msg is None:
                 raise Failure(line, f"this Python fails.\n{indent(result.error)}")
             actual = output_lines(result.output) + output_lines(result.exception or "")
             if difference := compare(expected, actual, session.names):
-                raise Failure(line, f"the output differs.\n{indent(f'  >>> {example.source}' + difference)}{LEGEND}")
+                raise Failure(
+                    line, f"the output differs.\n{indent(f'  >>> {example.source}' + difference)}{LEGEND}", breaks=False
+                )
 
 
 def output_lines(text: str) -> list[str]:

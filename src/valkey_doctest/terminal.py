@@ -51,7 +51,9 @@ class Terminal:
         self._deadline = deadline
         environ = {**os.environ, **environment}
         # A plain terminal: no colour, no line editing; nothing read from or written to the user's home.
-        environ |= {"TERM": "dumb", "VALKEYCLI_HISTFILE": os.devnull, "VALKEYCLI_RCFILE": os.devnull}
+        environ |= {"TERM": "dumb"}
+        for prefix in ("VALKEYCLI", "REDISCLI"):  # valkey-cli still reads the old names
+            environ |= {f"{prefix}_HISTFILE": os.devnull, f"{prefix}_RCFILE": os.devnull}
         self._child = pexpect.spawn(
             argv[0],
             list(argv[1:]),
@@ -62,8 +64,13 @@ class Terminal:
             codec_errors="replace",
             dimensions=(24, 4096),
             use_poll=True,
+            # Look for the prompt at the end only, and read much at once: long replies stay cheap.
+            maxread=1 << 16,
+            searchwindowsize=1 << 12,
         )
         self._child.delaybeforesend = None
+        process = self._child.ptyproc  # type: ignore[attr-defined]  # the stub leaves it out
+        process.delayafterclose = process.delayafterterminate = 0.005
         _, self._prompt = self._wait()
 
     def send(self, command: str) -> Reply:

@@ -32,6 +32,7 @@ _CONTAINERS = frozenset(
         "OBJECT",
         "PUBSUB",
         "SCRIPT",
+        "SENTINEL",
         "SLOWLOG",
         "XGROUP",
         "XINFO",
@@ -48,6 +49,11 @@ class Exchange:
     prompt: str
     command: str
     reply: tuple[Line, ...]
+
+    @property
+    def port(self) -> int:
+        """The port in the prompt, which tells the server it stands for."""
+        return int(re.split(r"[:\[(>]", self.prompt)[1])
 
     @property
     def name(self) -> str:

@@ -129,12 +129,19 @@ def test_what_is_wrong_is_found_where_it_stands(refuses: Callable[..., str], old
     assert f"docs/page.md:{line}: " in refuses(PAGE.replace(old, new))
 
 
-def test_one_fault_is_one_report(project: Any) -> None:
-    fence = "```valkey-cli\n127.0.0.1:6379> PING\n{}\n```\n\n"
-    project.page(fence.format("PANG") + fence.format("PONG") + fence.format("PUNG"))
+def test_each_wrong_reply_is_one_report(project: Any) -> None:
+    fence = "```valkey-cli\n127.0.0.1:6379> PING\n{}\n127.0.0.1:6379> INCR n\n{}\n```\n\n"
+    project.page(fence.format("PANG", "(integer) 7") + fence.format("PONG", "(integer) 2") + fence.format("PUNG", "x"))
+    result = project.verify()
+    result.assert_outcomes(failed=2, passed=1)
+    result.stdout.fnmatch_lines(["docs/page.md:2: *: 2 replies differ.", "docs/page.md:16: *: 2 replies differ."])
+
+
+def test_what_breaks_a_lane_is_one_report(project: Any) -> None:
+    project.page("```python\nx = 1 / 0\n```\n\n```python\nx + 1\n```\n\n```python\nx + 2\n```\n")
     result = project.verify()
     result.assert_outcomes(failed=1, skipped=2)
-    result.stdout.fnmatch_lines(["*2 not run: line 2, before it, failed: docs/page.md:6, 11"])
+    result.stdout.fnmatch_lines(["*2 not run: line 1, before it, failed: docs/page.md:5, 9"])
     assert [run["verdict"] for fence in project.record() for run in fence["runs"]] == ["failed", "skipped", "skipped"]
 
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+import valkey
 
 ADDRESS = "127.0.0.1"
 """Servers listen on the loopback interface only."""
 
 DOCUMENTED_PORT = 6379
 """The port pages show, whatever the real one is."""
+
+BUS_OFFSET = 10_000
+"""A cluster node's bus has its port plus this, here as everywhere."""
 
 START_SECONDS = 30.0
 """How long a server may take until it answers PING."""
@@ -26,6 +33,23 @@ class ServerError(Exception):
     """A server could not be started, or is gone. ``str()`` says why and what to do."""
 
 
+class PortTakenError(ServerError):
+    """Somebody else took a port between the choice and the use of it."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A server of a deployment, as pages know it."""
+
+    name: str
+    port: int
+    """Where it listens, as pages say."""
+    arguments: tuple[str, ...] = ()
+    """Of ``valkey-server``."""
+    configuration: tuple[str, ...] = ()
+    """The lines of a Sentinel's file; it is no Sentinel if there are none."""
+
+
 class Server(Protocol):
     """One running server."""
 
@@ -33,6 +57,8 @@ class Server(Protocol):
     """Such as ``9.1.2``."""
     port: int
     """Where this machine reaches it, on the loopback interface."""
+    documented_port: int
+    """Where pages reach it."""
     folder: str
     """Its data folder, as the server itself names it."""
 
@@ -51,6 +77,27 @@ class Server(Protocol):
 
     def remove(self) -> None:
         """End it and delete its data."""
+
+
+class Network(Protocol):
+    """Where the servers of one deployment live and reach each other, at ``127.0.0.1``."""
+
+    @property
+    def ports(self) -> Mapping[int, int]:
+        """Documented port to the one that this machine uses."""
+
+    def inside(self, port: int) -> int:
+        """What the servers themselves use for a documented port."""
+
+    def start(self, members: Sequence[Member]) -> list[Server]:
+        """Start servers, several at once where that saves time; they answer then.
+
+        Raises:
+            ServerError: one does not start.
+        """
+
+    def remove(self) -> None:
+        """End all of it, and delete the data."""
 
 
 class Provider(Protocol):
@@ -72,15 +119,57 @@ class Provider(Protocol):
             ServerError: it does not start.
         """
 
+    def network(self, name: str, ports: Sequence[int]) -> Network:
+        """A place for servers that pages reach at these ports.
+
+        Raises:
+            ServerError: there is none.
+        """
+
 
 def free_port() -> int:
     """A port nobody listens on now."""
-    while True:
-        with socket.socket() as probe:
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ports nobody listens on now."""
+    with ExitStack() as probes:
+        found: list[int] = []
+        while len(found) < count:
+            probe = probes.enter_context(socket.socket())
             probe.bind((ADDRESS, 0))
             port: int = probe.getsockname()[1]
-        if port >= FIVE_DIGITS:
-            return port
+            if port >= FIVE_DIGITS:
+                found.append(port)
+    return found
+
+
+def ping(port: int) -> bool:
+    """Whether what listens on this port replies PONG to PING."""
+    client = valkey.Valkey(host=ADDRESS, port=port, socket_timeout=1)
+    try:
+        return bool(client.ping())
+    except valkey.ValkeyError:
+        return False
+    finally:
+        client.close()  # type: ignore[no-untyped-call]
+
+
+def wait_for(
+    servers: Iterable[Server], condition: Callable[[Server], bool], what: str, seconds: float = START_SECONDS
+) -> None:
+    """Return when ``condition`` holds for all servers: they say so, nobody sleeps for it.
+
+    Raises:
+        ServerError: it does not hold in time; ``what`` says which one.
+    """
+    deadline = time.monotonic() + seconds
+    for server in servers:
+        while not condition(server):
+            if time.monotonic() > deadline:
+                raise ServerError(f"{what} within {seconds:g} s (server at port {server.documented_port}).")
+            time.sleep(0.005)
 
 
 def wait_until_ready(server: Server) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import functools
+import io
 import re
 import subprocess
-from collections.abc import Sequence
+import tarfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 import docker
@@ -15,10 +20,23 @@ from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
 from valkey_doctest.reaper import Reaper
-from valkey_doctest.servers import ADDRESS, DOCUMENTED_PORT, ServerError, free_port, last_lines, wait_until_ready
+from valkey_doctest.servers import (
+    ADDRESS,
+    DOCUMENTED_PORT,
+    Member,
+    PortTakenError,
+    Server,
+    ServerError,
+    free_port,
+    free_ports,
+    last_lines,
+    ping,
+    wait_until_ready,
+)
 
 IMAGE = "valkey/valkey"
 PULL_SECONDS = 600.0
+_SENTINEL_FILE = "/data/sentinel.conf"
 
 # Our own reaper also ends containers after a kill, without a second container to do it.
 testcontainers_config.ryuk_disabled = True
@@ -106,21 +124,127 @@ class ContainerProvider:
         wait_until_ready(server)
         return server
 
+    def network(self, name: str, ports: Sequence[int]) -> ContainerNetwork:
+        """See :class:`valkey_doctest.servers.Provider`."""
+        return ContainerNetwork(self, name, ports)
+
+
+class ContainerNetwork:
+    """Containers that share one network of their own, in which servers have their documented ports.
+
+    A container that does nothing else holds the network, so that any server can be killed. It runs
+    Valkey too, on no port: there need not be a shell or a ``sleep`` in the image.
+    """
+
+    _HOLDER = ("valkey-server", "--port", "0", "--unixsocket", "holder.sock")
+
+    def __init__(self, provider: ContainerProvider, name: str, ports: Sequence[int]) -> None:
+        self._provider = provider
+        self._name = name
+        self._containers: list[str] = []
+        self.ports = dict(zip(ports, free_ports(len(ports)), strict=True))
+        published = [f"--publish={ADDRESS}:{real}:{port}" for port, real in self.ports.items()]
+        try:
+            self._run({name: [*published, provider.image, *self._HOLDER]})
+        except ServerError:
+            self.remove()
+            raise
+
+    def inside(self, port: int) -> int:
+        """See :class:`valkey_doctest.servers.Network`."""
+        return port
+
+    def start(self, members: Sequence[Member]) -> list[Server]:
+        """See :class:`valkey_doctest.servers.Network`."""
+        self._run({member.name: self._command(member) for member in members if not member.configuration})
+        sentinels = [member for member in members if member.configuration]
+        for member in sentinels:
+            self._add(member.name)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(self._start_sentinel, sentinels))
+        servers = [
+            MemberServer(each.name, self.ports[each.port], self._provider.version, self._provider.reaper, each.port)
+            for each in members
+        ]
+        for server in servers:
+            wait_until_ready(server)
+        return [*servers]
+
+    def _command(self, member: Member) -> list[str]:
+        sentinel = [_SENTINEL_FILE, "--sentinel"] if member.configuration else []
+        server = ["valkey-server", *sentinel, "--port", str(member.port), "--protected-mode", "no", *member.arguments]
+        return [f"--network=container:{self._name}", self._provider.image, *server]
+
+    def _run(self, commands: Mapping[str, Sequence[str]]) -> None:
+        """Run a container for each name, all at once."""
+        for name in commands:
+            self._add(name)
+        started = [
+            subprocess.Popen(
+                ["docker", "run", "--detach", f"--name={name}", *command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,  # Ctrl-C does not reach it: what it starts is there to be removed
+            )
+            for name, command in commands.items()
+        ]
+        try:
+            said = [process.communicate()[0].strip() for process in started]
+        finally:
+            for process in started:
+                process.wait()
+        for process, text in zip(started, said, strict=True):
+            if process.returncode:
+                kind = PortTakenError if re.search("already (allocated|in use)", text) else ServerError
+                raise kind(f"the image {self._provider.image} did not start: {text}")
+
+    def _start_sentinel(self, member: Member) -> None:
+        """It rewrites its file, so that has to be inside before it starts."""
+        _docker("create", f"--name={member.name}", *self._command(member))
+        text = "\n".join(member.configuration).encode() + b"\n"
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            info = tarfile.TarInfo(PurePosixPath(_SENTINEL_FILE).name)
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text))
+        _docker("cp", "-", f"{member.name}:{PurePosixPath(_SENTINEL_FILE).parent}", data=packed.getvalue())
+        _docker("start", member.name)
+
+    def _add(self, name: str) -> None:
+        self._provider.reaper.add("container", name)
+        self._containers.append(name)
+
+    def remove(self) -> None:
+        """See :class:`valkey_doctest.servers.Network`; what Docker does not remove is left to the reaper."""
+        with suppress(ServerError):
+            _docker("rm", "--force", "--volumes", *reversed(self._containers))
+            for name in self._containers:
+                self._provider.reaper.drop("container", name)
+
 
 class ContainerServer:
     """A ``valkey-server`` in a container, reached through a loopback port."""
 
     folder = "/data"
 
-    def __init__(self, name: str, port: int, version: str, reaper: Reaper) -> None:
+    def __init__(
+        self, name: str, port: int, version: str, reaper: Reaper, documented_port: int = DOCUMENTED_PORT
+    ) -> None:
         self.name = name
         self.port = port
         self.version = version
+        self.documented_port = documented_port
+        self.is_stopped = False
+        """Whether the page itself ended it."""
         self._reaper = reaper
 
     def cli(self, arguments: Sequence[str] = (), *, terminal: bool) -> list[str]:
         """See :class:`valkey_doctest.servers.Server`."""
         options = ["--interactive", "--tty", "--env", "TERM=dumb"] if terminal else []
+        if "-p" not in arguments and self.documented_port != DOCUMENTED_PORT:
+            arguments = ["-p", str(self.documented_port), *arguments]
         return ["docker", "exec", *options, self.name, "valkey-cli", *arguments]
 
     def answers(self) -> bool:
@@ -132,9 +256,11 @@ class ContainerServer:
 
     def why_gone(self) -> str | None:
         """See :class:`valkey_doctest.servers.Server`."""
+        if self.is_stopped:
+            return None
         try:
             state = _docker("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", self.name).split()
-            if state[0] in ("running", "created", "restarting"):
+            if state[0] in ("running", "created", "restarting", "paused"):
                 return None
             log = _docker("logs", "--tail", "5", self.name)
         except ServerError as error:
@@ -147,8 +273,16 @@ class ContainerServer:
         self._reaper.drop("container", self.name)
 
 
-def _docker(*arguments: str, seconds: float = 60) -> str:
-    """What a ``docker`` command says.
+class MemberServer(ContainerServer):
+    """One of a deployment: every client may ask it, which is quicker than asking inside."""
+
+    def answers(self) -> bool:
+        """See :class:`valkey_doctest.servers.Server`."""
+        return ping(self.port)
+
+
+def _docker(*arguments: str, seconds: float = 60, data: bytes = b"") -> str:
+    """What a ``docker`` command says; it reads ``data``.
 
     Raises:
         ServerError: it fails, or takes too long.
@@ -156,15 +290,16 @@ def _docker(*arguments: str, seconds: float = 60) -> str:
     try:
         done = subprocess.run(
             ["docker", *arguments],
-            stdin=subprocess.DEVNULL,
+            input=data,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
             timeout=seconds,
             check=False,
+            start_new_session=True,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ServerError(f"`docker {' '.join(arguments)}`: {error}") from None
+    said = done.stdout.decode(errors="replace")
     if done.returncode:
-        raise ServerError(f"`docker {' '.join(arguments)}`: {done.stdout.strip()}")
-    return done.stdout
+        raise ServerError(f"`docker {' '.join(arguments)}`: {said.strip()}")
+    return said

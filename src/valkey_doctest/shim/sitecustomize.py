@@ -1,13 +1,15 @@
 """Loaded by every Python that a page starts: documented addresses lead to the page's own servers.
 
 So programs are run exactly as they are shown, ``port=6379`` and all, and never meet a Valkey that
-really listens there. ``VALKEY_DOCTEST_PORTS`` holds pairs such as ``6379:40123``.
+really listens there. ``VALKEY_DOCTEST_PORTS`` holds pairs such as ``6379:40123``. If the servers themselves
+use the second of each, ``VALKEY_DOCTEST_ANNOUNCED`` is set.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from typing import Any
 
 _PORTS = {
@@ -33,3 +35,8 @@ class _Socket(socket.socket):
 
 if _PORTS:
     socket.socket = _Socket  # type: ignore[misc]
+    if os.environ.get("VALKEY_DOCTEST_ANNOUNCED"):
+        with suppress(ImportError):  # there is no client: then none has to be told
+            from valkey_documented_ports import install  # type: ignore[import-not-found]
+
+            install(_PORTS, _HERE)
