@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from valkey_doctest import shell
@@ -14,7 +14,7 @@ from valkey_doctest.record import Verdict
 from valkey_doctest.servers import ServerError, deployments
 from valkey_doctest.session import Failure, Session, Skip
 from valkey_doctest.steps import OutputStep, PyconStep, PythonStep, Step, TranscriptStep
-from valkey_doctest.transcript import LANGUAGE
+from valkey_doctest.transcript import INTERRUPT, LANGUAGE, Blocked
 
 DEPLOYMENTS = ("standalone", "compose", *deployments.KINDS)
 """``compose``: a standalone server that the page itself starts with Docker Compose."""
@@ -58,18 +58,30 @@ def plan(page: Page) -> Plan:
     if since is not None and not re.fullmatch(r"\d+\.\d+", str(since)):
         raise FenceError(page.path, 1, f'`since: {since}` is not a version such as "9.0".')
     steps: list[Step] = []
+    blocked: dict[str, Blocked | None] = {}  # by terminal
     for index, fence in enumerate(page.fences):
         following = page.fences[index + 1] if index + 1 < len(page.fences) else None
-        steps.append(_step(fence, steps[-1] if steps else None, following))
+        step = _step(fence, steps[-1] if steps else None, following, blocked)
+        if isinstance(step, TranscriptStep):
+            blocked[step.title] = step.blocked
+        steps.append(step)
+    for title, by in blocked.items():
+        if by:
+            raise FenceError(
+                page.path,
+                by.line,
+                f"the page ends with {f'`{title}`' if title else 'its terminal'} still blocked by this command. "
+                f"Show what comes of it, or interrupt it with a line `{INTERRUPT}`.",
+            )
     _check_programs(page, steps)
     return Plan(page, tuple(steps), deployment, str(since) if since is not None else None)
 
 
-def _step(fence: Fence, previous: Step | None, following: Fence | None) -> Step:
+def _step(fence: Fence, previous: Step | None, following: Fence | None, blocked: Mapping[str, Blocked | None]) -> Step:
     if is_file(fence):
         return FileStep(fence)
     if fence.language == LANGUAGE:
-        return TranscriptStep(fence)
+        return TranscriptStep(fence, blocked.get(fence.title or ""))
     if fence.language == "python":
         return PythonStep(fence, shows_output=following is not None and _is_output(following))
     if fence.language == "pycon":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -162,6 +164,16 @@ class Session:
         argv = server.cli(self.names.arguments_to_real(arguments), terminal=True)
         terminal = Terminal(argv, environment={}, echoes=self.provider.echoes, deadline=self.deadline)
         self._terminals[title] = terminal, server
+
+    def blocked_clients(self, title: str) -> int:
+        """How many clients the server of a terminal keeps waiting now: blocked, subscribed or monitoring."""
+        argv = self._terminals[title][1].cli(["CLIENT", "LIST"], terminal=False)
+        said = subprocess.run(argv, capture_output=True, text=True, timeout=self.deadline, check=False).stdout
+        return sum(bool(set(flags) & set("bPO")) for flags in re.findall(r" flags=(\w+)", said))
+
+    def forget_terminal(self, title: str) -> None:
+        """Its valkey-cli has ended; the next transcript opens another."""
+        self._terminals.pop(title)[0].close()
 
     def close_terminals(self, server: Server) -> None:
         """A server that stops takes its terminals with it, as ``docker exec`` shows learners."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import doctest
 import re
+import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,8 +16,8 @@ from valkey_doctest.fences import Fence, FenceError
 from valkey_doctest.markers import Line, MarkerError, read
 from valkey_doctest.matching import compare
 from valkey_doctest.session import Failure, Session
-from valkey_doctest.terminal import ClosedError, NoReplyError, Reply, Terminal, TerminalError
-from valkey_doctest.transcript import Exchange, parse
+from valkey_doctest.terminal import ClosedError, NoReplyError, Terminal, TerminalError
+from valkey_doctest.transcript import Blocked, Exchange, Interrupt, Part, Rest, follow, parse
 
 _ELAPSED = re.compile(r"\(\d+\.\d\ds\)$")
 
@@ -61,56 +62,114 @@ def indent(text: str) -> str:
 
 
 class TranscriptStep:
-    """A ``valkey-cli`` fence."""
+    """A ``valkey-cli`` fence.
 
-    def __init__(self, fence: Fence) -> None:
+    Args:
+        before: what blocks its terminal when it begins.
+    """
+
+    def __init__(self, fence: Fence, before: Blocked | None = None) -> None:
         self.fence = fence
-        self._exchanges = parse(fence)
-        self._title = fence.title or ""
-        self.lane = f"terminal {self._title}"
-        self.exchanges = len(self._exchanges)
-        self.commands = tuple(dict.fromkeys(e.name for e in self._exchanges if e.name))
+        self.title = fence.title or ""
+        self._parts = parse(fence)
+        self._blocking, self.blocked = follow(fence, self._parts, before)
+        self._before = before
+        self.lane = f"terminal {self.title}"
+        exchanges = [part for part in self._parts if isinstance(part, Exchange)]
+        self.exchanges = len(exchanges)
+        self.commands = tuple(dict.fromkeys(e.name for e in exchanges if e.name))
+
+    def documented(self) -> list[Line]:
+        """Every line of output it shows."""
+        return [line for part in self._parts for line in (part.reply if isinstance(part, Exchange) else part.lines)]
 
     def run(self, session: Session) -> None:
         """See :class:`Step`."""
+        first = self._parts[0]
         try:
-            terminal = session.terminal(self._title, self._exchanges[0].port)
+            terminal = session.terminal(self.title, first.port if isinstance(first, Exchange) else None)
         except TerminalError as error:
             raise Failure(self.fence.line, f"valkey-cli does not come to a prompt.\n{indent(str(error))}") from None
         differences = []
-        for exchange in self._exchanges:
-            reply = self._send(terminal, exchange, session)
-            expected = exchange.reply
-            if expected and _ELAPSED.match(expected[-1].text):
-                expected = expected[:-1]  # valkey-cli adds it to slow replies
-            if difference := compare(expected, reply.lines, session.names):
-                differences.append((exchange, difference))
+        blocked = self._before
+        for place, part in enumerate(self._parts):
+            shown = f"{part.prompt}{part.command}" if isinstance(part, Exchange) else "  …"
+            try:
+                if isinstance(part, Exchange):
+                    expected, blocks = _without_elapsed(part.reply), self._blocking.get(place)
+                    actual = self._exchange(terminal, part, blocks, session)
+                    blocked = blocks
+                else:
+                    expected = _without_elapsed(part.lines)
+                    actual = self._continue(terminal, part, blocked, session)
+            except NoReplyError as error:
+                raise Failure(part.line, _silence(shown, str(error), expected_of(part), session)) from None
+            except ClosedError as error:
+                session.forget_terminal(self.title)
+                raise Failure(
+                    part.line, f"valkey-cli ended instead of replying.\n{indent(f'{shown}{chr(10)}{error}')}"
+                ) from None
+            if difference := compare(expected, actual, session.names):
+                differences.append((part, f"  {shown}\n{difference}"))
         if differences:
-            blocks = [indent(f"  {exchange.prompt}{exchange.command}\n{text}") for exchange, text in differences]
-            what = "the reply differs" if len(blocks) == 1 else f"{len(blocks)} replies differ"
-            raise Failure(differences[0][0].line, f"{what}.\n{'    …'.join(blocks)}{LEGEND}", breaks=False)
+            what = "the reply differs" if len(differences) == 1 else f"{len(differences)} replies differ"
+            text = "    …".join(indent(difference) for _, difference in differences)
+            raise Failure(differences[0][0].line, f"{what}.\n{text}{LEGEND}", breaks=False)
 
-    def _send(self, terminal: Terminal, exchange: Exchange, session: Session) -> Reply:
-        shown = f"{exchange.prompt}{exchange.command}"
-        try:
-            reply = terminal.send(session.names.to_real(exchange.command))
-        except NoReplyError as error:
-            raise Failure(
-                exchange.line,
-                f"no reply within {session.deadline:g} s.\n{indent(f'{shown}{chr(10)}{error}')}"
-                "The command blocks, or the server is busy. Show a command that answers.",
-            ) from None
-        except ClosedError as error:
-            raise Failure(
-                exchange.line, f"valkey-cli ended instead of replying.\n{indent(f'{shown}{chr(10)}{error}')}"
-            ) from None
-        prompt = session.names.to_documented(reply.prompt)
+    def _exchange(
+        self, terminal: Terminal, exchange: Exchange, blocks: Blocked | None, session: Session
+    ) -> tuple[str, ...]:
+        """Send a command; what it shows, up to the next prompt or until it blocks."""
+        prompt = session.names.to_documented(terminal.prompt)
         if prompt.rstrip() != exchange.prompt.rstrip():
-            raise Failure(
-                exchange.line,
-                f"the prompt differs.\n{indent(f'- {shown}{chr(10)}+ {prompt}{exchange.command}')}{LEGEND}",
-            )
-        return reply
+            shown = f"- {exchange.prompt}{exchange.command}\n+ {prompt}{exchange.command}"
+            raise Failure(exchange.line, f"the prompt differs.\n{indent(shown)}{LEGEND}")
+        command = session.names.to_real(exchange.command)
+        if blocks is None:
+            return terminal.send(command).lines
+        waiting = session.blocked_clients(self.title)
+        terminal.start(command)
+        end = time.monotonic() + session.deadline
+        while session.blocked_clients(self.title) <= waiting:  # the server says so; nobody sleeps for it
+            if not blocks.streams and terminal.came_back():
+                break
+            if time.monotonic() > end:
+                raise NoReplyError
+        if not blocks.streams and terminal.came_back():
+            return terminal.finish()
+        return terminal.stream(len(exchange.reply)) if blocks.streams else ()
+
+    def _continue(
+        self, terminal: Terminal, part: Rest | Interrupt, blocked: Blocked | None, session: Session
+    ) -> tuple[str, ...]:
+        """The rest of what a blocked command shows, or what Ctrl-C leads to."""
+        if isinstance(part, Interrupt):
+            lines = terminal.interrupt()
+            if terminal.closed:
+                session.forget_terminal(self.title)
+            return lines
+        return terminal.stream(len(part.lines)) if blocked and blocked.streams else terminal.finish()
+
+
+def expected_of(part: Part) -> tuple[Line, ...]:
+    """What the page shows for a part of a transcript."""
+    return part.reply if isinstance(part, Exchange) else part.lines
+
+
+def _without_elapsed(lines: tuple[Line, ...]) -> tuple[Line, ...]:
+    """A reply without the time that valkey-cli adds to slow ones."""
+    return lines[:-1] if lines and _ELAPSED.match(lines[-1].text) else lines
+
+
+def _silence(shown: str, came: str, expected: tuple[Line, ...], session: Session) -> str:
+    """What to say when the deadline passed."""
+    wanted = "".join(f"- {line.text}\n" for line in expected)
+    got = "".join(f"+ {line}\n" for line in session.names.to_documented(came).splitlines()) or "+ (nothing came)\n"
+    return (
+        f"no reply within {session.deadline:g} s.\n{indent(f'  {shown}{chr(10)}{wanted}{got}')}"
+        "The command blocks, or the server is busy, or a message is missing. A command that blocks ends its fence, "
+        "without a reply."
+    )
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ PROMPT = r"(?:127\.0\.0\.1:\d+(?:\[\d+\])?(?:\(TX\))?|not connected)> "
 
 # A prompt counts only at the start of a line (or after valkey-cli cleared one), at the end of what has come.
 _WAITING = re.compile(rf"(?:\A|(?<=\n)|(?<=\x1b\[K)|(?<=\x1b\[2J))({PROMPT})\Z")
+_NOTICE = re.compile(r"(\^C)*(Closing current connection\. Ready to reconnect to .*)?\Z")
 _ELAPSED = re.compile(r"\(\d+\.\d\ds\)\Z")
 
 
@@ -71,6 +73,7 @@ class Terminal:
         self._child.delaybeforesend = None
         process = self._child.ptyproc  # type: ignore[attr-defined]  # the stub leaves it out
         process.delayafterclose = process.delayafterterminate = 0.005
+        self._typed = self._stream = ""
         _, self._prompt = self._wait()
 
     def send(self, command: str) -> Reply:
@@ -81,14 +84,81 @@ class Terminal:
             ClosedError: valkey-cli ended instead.
         """
         prompt = self._prompt
+        self.start(command)
+        return Reply(prompt, self.finish())
+
+    @property
+    def prompt(self) -> str:
+        """The prompt that waits, or waited last."""
+        return self._prompt
+
+    def start(self, command: str) -> None:
+        """Type a command, and do not wait."""
+        self._typed = command
+        self._stream = ""
         self._child.sendline(command)
+
+    def finish(self) -> tuple[str, ...]:
+        """Wait for the next prompt; what came until then.
+
+        Raises:
+            NoReplyError: no prompt came within the deadline.
+            ClosedError: valkey-cli ended instead.
+        """
         text, self._prompt = self._wait()
-        if self._echoes:
-            text = text.removeprefix(command).removeprefix("\n")
-        lines = text.rstrip("\n").split("\n") if text.strip("\n") else []
-        if lines and _ELAPSED.match(lines[-1]):
-            lines.pop()  # valkey-cli says how long it took from half a second up
-        return Reply(prompt, tuple(lines))
+        lines = _lines(self._without_echo(_clean(self._stream) + text))
+        self._stream = ""
+        return lines
+
+    def came_back(self) -> bool:
+        """Whether a prompt has come by now."""
+        self._read(0)
+        return bool(_WAITING.search(self._stream))
+
+    def stream(self, count: int) -> tuple[str, ...]:
+        """The next ``count`` lines of a command that does not come back.
+
+        Raises:
+            NoReplyError: fewer came within the deadline; ``str()`` is what did.
+            ClosedError: valkey-cli ended.
+        """
+        end = time.monotonic() + self._deadline
+        while True:
+            text = self._without_echo(_clean(self._stream))
+            lines = text.split("\n")[:-1]
+            if len(lines) >= count:
+                self._stream = text[sum(len(line) + 1 for line in lines[:count]) :]
+                self._typed = ""
+                return tuple(lines[:count])
+            if time.monotonic() > end:
+                raise NoReplyError(text)
+            self._read(0.05)
+
+    def interrupt(self) -> tuple[str, ...]:
+        """Press Ctrl-C; what came since it was last looked at. Where valkey-cli ends by it, the terminal is closed."""
+        self._child.sendintr()
+        try:
+            lines = self.finish()
+        except ClosedError as error:
+            lines = _lines(self._without_echo(_clean(self._stream) + str(error)))
+            self.close()
+        return tuple(line for line in lines if not _NOTICE.match(line))
+
+    @property
+    def closed(self) -> bool:
+        """Whether valkey-cli has ended."""
+        return bool(self._child.closed)
+
+    def _read(self, seconds: float) -> None:
+        try:
+            self._stream += self._child.read_nonblocking(1 << 16, seconds)
+        except pexpect.TIMEOUT:
+            pass
+        except pexpect.EOF:
+            raise ClosedError(_clean(self._stream)) from None
+
+    def _without_echo(self, text: str) -> str:
+        return text.removeprefix(self._typed).removeprefix("\n") if self._echoes and self._typed else text
 
     def _wait(self) -> tuple[str, str]:
         try:
@@ -104,6 +174,14 @@ class Terminal:
         self._child.close(force=True)
 
 
+def _lines(text: str) -> tuple[str, ...]:
+    lines = text.rstrip("\n").split("\n") if text.strip("\n") else []
+    if lines and _ELAPSED.match(lines[-1]):
+        lines.pop()  # valkey-cli says how long it took from half a second up
+    return tuple(lines)
+
+
 def _clean(text: object) -> str:
     """Text without the terminal's line ends and escape sequences (HELP is coloured even on a plain one)."""
+    text = re.sub(r"Reading messages\.\.\. \(press Ctrl-C to quit or any key to type command\)\r", "", str(text))
     return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", re.sub(r"\r+\n", "\n", str(text)))

@@ -124,4 +124,4 @@ def test_a_changed_digit_fails_the_page(path: Path, tmp_path: Path) -> None:
 def documented(step: steps.TranscriptStep | steps.OutputStep) -> list[Line]:
     if isinstance(step, steps.OutputStep):
         return list(step._lines)  # noqa: SLF001
-    return [line for exchange in step._exchanges for line in exchange.reply]  # noqa: SLF001
+    return step.documented()

@@ -12,7 +12,7 @@ from valkey_doctest import markers
 from valkey_doctest.fences import Fence, FenceError, parse_page
 from valkey_doctest.matching import compare
 from valkey_doctest.names import Names
-from valkey_doctest.transcript import parse
+from valkey_doctest.transcript import Exchange, parse
 
 ROOT = Path(__file__).parent
 
@@ -68,6 +68,7 @@ def test_a_transcript_is_its_exchanges(exchanges: list[tuple[str, list[str]]]) -
     text = "\n".join("\n".join([f"127.0.0.1:6379> {command}", *replies]) for command, replies in exchanges)
     fence = Fence("p.md", 1, 0, 0, "", "valkey-cli", {}, text, "")
     parsed = parse(fence)
+    assert all(isinstance(part, Exchange) for part in parsed)
     assert [e.command for e in parsed] == [command.rstrip() for command, _ in exchanges]
     assert [[each.text for each in e.reply] for e in parsed] == [[r.rstrip() for r in rs] for _, rs in exchanges]
 
