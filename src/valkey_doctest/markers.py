@@ -11,10 +11,13 @@ type in the line; several, separated by commas, bind in order to the last values
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 ANY_ORDER = "any order"
+
+DAY = 86_400.0
 
 _COMMENT = re.compile(r"[ \t]*<!--[ \t]*(?P<text>.*?)[ \t]*-->[ \t]*$")
 _RANGE = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)$")
@@ -56,6 +59,12 @@ def parse(text: str) -> tuple[Marker, ...]:
     return tuple(_marker(part.strip()) for part in text.split(","))
 
 
+def _is_now(value: str) -> bool:
+    """Whether it is a time of about today, in seconds, milli- or microseconds since 1970."""
+    seconds = float(value[:10])
+    return abs(seconds - time.time()) < DAY
+
+
 def _marker(text: str) -> Marker:
     if found := _RANGE.match(text):
         low, high = float(found[1]), float(found[2])
@@ -64,14 +73,64 @@ def _marker(text: str) -> Marker:
         return Marker(text, _NUMBER, lambda value: low <= float(value) <= high)
     if text == "stream-id":
         return Marker(text, r"(?<![\w-])\d{13,}-\d+(?![\w-])", lambda _: True, binds=True)
+    if text == "unix-time":
+        return Marker(text, r"(?<!\w)\d{10}(?:\d{3}|\d{6}|\.\d+)?(?!\w)", _is_now, binds=False)
     if text == "version":
         return Marker(text, r"(?<![\w.])\d+\.\d+\.\d+(?![\w.])", lambda _: True)
     if found := re.match(r"hex (\d+)$", text):
         return Marker(text, rf"(?<!\w)[0-9a-f]{{{found[1]}}}(?!\w)", lambda _: True, binds=True)
     raise MarkerError(
         f"unknown marker `<!-- {text} -->`. Known are: 55..60 (a range), stream-id, hex 40 (its length), version, "
-        "any order"
+        "unix-time, any order"
     )
+
+
+def suggest(one: str, other: str) -> str | None:
+    """The markers with which two lines say the same; ``None`` if there are none."""
+    types = ("stream-id", "unix-time", "version", "hex", "range")
+    left, right = _values(one), _values(other)
+    if len(left) != len(right) or _without(one, left) != _without(other, right):
+        return None
+    proposed: list[str] = []
+    for a, b in zip(left, right, strict=True):
+        if a[0] == b[0]:
+            if proposed:
+                return None  # markers bind to the last values: one in between would have to be marked, too
+            continue
+        kinds = [kind for kind in types if _fits(kind, a[0]) and _fits(kind, b[0])]
+        if not kinds:
+            return None
+        proposed.append(_proposal(kinds[0], a[0], b[0]))
+    return ", ".join(proposed) or None
+
+
+_VALUE = re.compile(r"(?<![\w.-])(?:\d{13,}-\d+|\d+\.\d+\.\d+|[0-9a-f]{16,}|-?\d+(?:\.\d+)?)(?![\w]|[.-]\d)")
+
+
+def _values(line: str) -> list[re.Match[str]]:
+    return list(_VALUE.finditer(line))
+
+
+def _without(line: str, values: list[re.Match[str]]) -> list[str]:
+    ends = [0, *(end for value in values for end in value.span()), len(line)]
+    return [line[start:end] for start, end in zip(ends[::2], ends[1::2], strict=True)]
+
+
+def _fits(kind: str, value: str) -> bool:
+    if kind == "hex":
+        return bool(re.fullmatch(r"[0-9a-f]{16,}", value)) and not value.isdigit()
+    pattern = _NUMBER if kind == "range" else _marker(kind).pattern
+    return bool(re.fullmatch(pattern, value))
+
+
+def _proposal(kind: str, one: str, other: str) -> str:
+    if kind == "hex":
+        return f"hex {len(one)}"
+    if kind != "range":
+        return kind
+    low, high = sorted((float(one), float(other)))
+    # Two values say little about the next ones: the page's author has to look at it.
+    return f"{low / 2:g}..{high * 2:g}" if low >= 0 else f"{low * 2:g}..{high + (high - low):g}"
 
 
 @dataclass(frozen=True)
@@ -96,7 +155,7 @@ class Line:
             matches = [m for m in re.finditer(marker.pattern, self.text) if m.end() <= end]
             if not matches:
                 raise MarkerError(f"nothing on this line fits the marker `<!-- {marker.text} -->`")
-            if not marker.accepts(matches[-1][0]):
+            if ".." in marker.text and not marker.accepts(matches[-1][0]):
                 raise MarkerError(
                     f"the value {matches[-1][0]} on this line is outside its own marker `<!-- {marker.text} -->`"
                 )

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Sequence
 
-from valkey_doctest.markers import Line
+from valkey_doctest.markers import Line, suggest
 from valkey_doctest.names import NameConflictError, Names
 
 _INDEX = re.compile(r"\s*\d+[)~#] ")
@@ -34,13 +34,19 @@ def compare(expected: Sequence[Line], actual: Sequence[str], names: Names) -> st
         bound += pairs
         shown[index] = line.text  # within its marker: not a difference
     if not agreed:
-        return diff([line.text for line in expected], shown)
+        came = [names.to_documented(line).rstrip() for line in actual]
+        return diff([line.text for line in expected], shown) + hint(expected, came)
     try:
         for documented_value, real in bound:
             names.bind(documented_value, real)
     except NameConflictError as conflict:
         return f"{conflict}\n"
     return None
+
+
+def matches(line: Line, actual: str) -> bool:
+    """Whether a documented line allows a real one."""
+    return _match(line, actual) is not None
 
 
 def _match(line: Line, actual: str) -> list[tuple[str, str]] | None:
@@ -78,6 +84,21 @@ def _without_order(lines: Sequence[str]) -> tuple[list[str], list[tuple[str, ...
         else:
             elements.append([line])
     return indices, sorted(tuple(element) for element in elements)
+
+
+def hint(expected: Sequence[Line], actual: Sequence[str]) -> str:
+    """What to do about lines that differ only in a value of a type that always varies; empty if there are none."""
+    if len(expected) != len(actual):
+        return ""
+    found = {}
+    for line, text in zip(expected, actual, strict=True):
+        marker = None if line.markers or line.text == text else suggest(line.text, text)
+        if marker and ".." not in marker:  # a wrong number is a wrong number
+            found[line.number] = marker
+    return "".join(
+        f"If line {number} differs from run to run, mark it at its end: <!-- {marker} -->\n"
+        for number, marker in found.items()
+    )
 
 
 def diff(expected: Sequence[str], actual: Sequence[str]) -> str:

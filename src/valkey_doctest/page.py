@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from valkey_doctest import shell
+from valkey_doctest.edits import Edit
 from valkey_doctest.fences import Fence, FenceError, Page
 from valkey_doctest.files import FileStep, is_file
 from valkey_doctest.record import Verdict
@@ -32,6 +33,8 @@ class Result:
     """Why it failed or was skipped."""
     line: int = 0
     """Where it failed."""
+    edits: tuple[Edit, ...] = ()
+    """What would make the page right, if that can be said."""
     seconds: float = 0.0
 
 
@@ -149,12 +152,15 @@ def replay(plan: Plan, open_session: Callable[[str], Session], version: str) -> 
                 if ended:
                     message = f"{ended}\n\nSo {message}"
                     gone = f"the server ended at line {failure.line}"
-                results.append(Result("failed", message, failure.line, time.monotonic() - started))
+                edits = () if ended else failure.edits
+                seconds = time.monotonic() - started
+                results.append(Result("failed", message, failure.line, edits, seconds))
                 if step.lane and failure.breaks:
                     broken[step.lane] = f"line {failure.line}, before it, failed"
             except ServerError as error:
                 gone = f"no server since line {step.fence.line}"
-                results.append(Result("failed", str(error), step.fence.line, time.monotonic() - started))
+                seconds = time.monotonic() - started
+                results.append(Result("failed", str(error), step.fence.line, seconds=seconds))
             else:
                 results.append(Result("passed", seconds=time.monotonic() - started))
     finally:

@@ -55,6 +55,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the server's version, such as 9.1; may be repeated; default: the newest at hand",
     )
     group.addoption(
+        "--update-docs", action="store_true", help="write the real replies into the pages, where theirs are stale"
+    )
+    group.addoption(
         "--valkey-image", default="valkey/valkey", metavar="NAME", help="the containers' image, without a tag"
     )
     group.addoption(
@@ -89,7 +92,7 @@ def pages(folder: str) -> Callable[[Path, pytest.Collector], SybilFile | None]:
         document = type("PageDocument", (PageDocument,), {"root": parent.config.rootpath})
         sybils = [
             Sybil(
-                parsers=[PageParser(provider, state.open_session)],
+                parsers=[PageParser(provider, state.open_session, updates=state.updates)],
                 patterns=["*.md"],
                 path=str(root),
                 document_types={".md": document},
@@ -126,7 +129,14 @@ class ValkeyPages:
                 )
             except ServerError as error:
                 raise pytest.UsageError(str(error)) from None
+            if self.updates and len(self._providers) > 1:
+                raise pytest.UsageError("--update-docs writes the replies of one server: name one --valkey-version.")
         return self._providers
+
+    @property
+    def updates(self) -> bool:
+        """Whether stale replies are replaced in the pages."""
+        return bool(self._config.getoption("--update-docs"))
 
     def open_session(self, provider: Provider, deployment: str) -> Session:
         """A page's session."""

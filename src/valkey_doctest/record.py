@@ -91,6 +91,8 @@ class Record:
             if page not in current or digest in current[page]
         }
         for each in entries:
+            if each.digest not in current.get(each.page, {each.digest}):
+                continue  # the page was changed meanwhile
             known = self.entries.get((each.page, each.digest))
             runs = {_key(run): run for run in (*(known.runs if known else ()), *each.runs)}
             self.entries[each.page, each.digest] = replace(each, runs=tuple(runs[key] for key in sorted(runs)))

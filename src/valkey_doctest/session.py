@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from valkey_doctest.edits import Edit
 from valkey_doctest.names import Names
 from valkey_doctest.python import Interpreter
 from valkey_doctest.reaper import Reaper
@@ -35,13 +36,15 @@ class Failure(Exception):  # noqa: N818  the word of the record and of pytest
     """A step found that the page is wrong.
 
     ``line`` is the page's line, ``str()`` what is wrong there and what to do about it. If it ``breaks``
-    the step's lane, what follows there would fail only because of it; a wrong reply does not.
+    the step's lane, what follows there would fail only because of it; a wrong reply does not. The
+    ``edits`` would make the page right, if that can be done.
     """
 
-    def __init__(self, line: int, message: str, *, breaks: bool = True) -> None:
+    def __init__(self, line: int, message: str, *, breaks: bool = True, edits: Sequence[Edit] = ()) -> None:
         super().__init__(message)
         self.line = line
         self.breaks = breaks
+        self.edits = tuple(edits)
 
 
 class Skip(Exception):  # noqa: N818

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from valkey_doctest import docker_commands
 from valkey_doctest.docker_commands import Action
+from valkey_doctest.edits import Edit
 from valkey_doctest.fences import Fence, FenceError
 from valkey_doctest.markers import Line
 from valkey_doctest.matching import compare
@@ -20,7 +21,7 @@ from valkey_doctest.servers import ADDRESS, DOCUMENTED_PORT, deployments, free_p
 from valkey_doctest.servers.container import ContainerProvider, ContainerServer
 from valkey_doctest.servers.embedded import EmbeddedServer
 from valkey_doctest.session import DEFAULT_SERVER, PROGRAM_FACTOR, Failure, Session, Skip
-from valkey_doctest.steps import LEGEND, indent, output_lines, read_lines
+from valkey_doctest.steps import LEGEND, indent, make_edits, output_lines, read_lines
 from valkey_doctest.terminal import TerminalError
 
 LANGUAGES = ("console",)
@@ -45,6 +46,8 @@ class ShellCommand:
     line: int
     text: str
     output: tuple[Line, ...]
+    after: int
+    """The page's line on which its output begins."""
     action: Action | None
 
 
@@ -71,7 +74,8 @@ def parse(fence: Fence) -> tuple[ShellCommand, ...]:
         while end < len(lines) and not lines[end].startswith("$ "):
             end += 1
         output = read_lines(fence, index, lines[index:end])
-        commands.append(ShellCommand(fence.body_line(start), text.rstrip(), output, docker_commands.parse(text)))
+        after = fence.body_line(index)
+        commands.append(ShellCommand(fence.body_line(start), text.rstrip(), output, after, docker_commands.parse(text)))
         index = end
     return tuple(commands)
 
@@ -104,14 +108,16 @@ class ConsoleStep:
         ):
             raise Skip(NEEDS_DOCKER)
         differences = []
+        edits: list[Edit] = []
         for command in self.shell_commands:
             output = self._run(command, session)
             if difference := compare(command.output, output_lines(output), session.names):
                 differences.append((command, difference))
+                edits += make_edits(self.fence, command.after, command.output, output_lines(output), session)
         if differences:
             blocks = [indent(f"  $ {command.text}\n{text}") for command, text in differences]
             what = "the output differs" if len(blocks) == 1 else f"{len(blocks)} outputs differ"
-            raise Failure(differences[0][0].line, f"{what}.\n{'    …'.join(blocks)}{LEGEND}", breaks=False)
+            raise Failure(differences[0][0].line, f"{what}.\n{'    …'.join(blocks)}{LEGEND}", breaks=False, edits=edits)
 
     def _run(self, command: ShellCommand, session: Session) -> str:
         """What a command prints."""

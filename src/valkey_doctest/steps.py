@@ -9,9 +9,11 @@ from __future__ import annotations
 import doctest
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from valkey_doctest.edits import Edit, edit
 from valkey_doctest.fences import Fence, FenceError
 from valkey_doctest.markers import Line, MarkerError, read
 from valkey_doctest.matching import compare
@@ -56,6 +58,16 @@ def read_lines(fence: Fence, start: int, lines: list[str]) -> tuple[Line, ...]:
     return tuple(read_so_far)
 
 
+def make_edits(
+    fence: Fence, line: int, expected: Sequence[Line], actual: Sequence[str], session: Session
+) -> list[Edit]:
+    """What to change from ``line`` on so that the fence shows what came back; nothing if it is another file's text."""
+    if fence.included:
+        return []
+    shown = [session.names.to_documented(each).rstrip() for each in actual]
+    return [edit(line, expected, shown, fence.indent)]
+
+
 def indent(text: str) -> str:
     """A block of a message."""
     return "".join(f"    {line}\n" for line in text.rstrip("\n").split("\n"))
@@ -91,6 +103,7 @@ class TranscriptStep:
         except TerminalError as error:
             raise Failure(self.fence.line, f"valkey-cli does not come to a prompt.\n{indent(str(error))}") from None
         differences = []
+        edits: list[Edit] = []
         blocked = self._before
         for place, part in enumerate(self._parts):
             shown = f"{part.prompt}{part.command}" if isinstance(part, Exchange) else "  …"
@@ -111,10 +124,12 @@ class TranscriptStep:
                 ) from None
             if difference := compare(expected, actual, session.names):
                 differences.append((part, f"  {shown}\n{difference}"))
+                first_line = part.line if isinstance(part, Rest) else part.line + 1
+                edits += make_edits(self.fence, first_line, expected_of(part), actual, session)
         if differences:
             what = "the reply differs" if len(differences) == 1 else f"{len(differences)} replies differ"
             text = "    …".join(indent(difference) for _, difference in differences)
-            raise Failure(differences[0][0].line, f"{what}.\n{text}{LEGEND}", breaks=False)
+            raise Failure(differences[0][0].line, f"{what}.\n{text}{LEGEND}", breaks=False, edits=edits)
 
     def _exchange(
         self, terminal: Terminal, exchange: Exchange, blocks: Blocked | None, session: Session
@@ -192,6 +207,7 @@ class OutputStep:
                 self.fence.line,
                 f"the output of the Python above differs.\n{indent(difference)}{LEGEND}",
                 breaks=False,
+                edits=make_edits(self.fence, self.fence.line + 1, self._lines, output_lines(session.output), session),
             )
 
 
@@ -254,6 +270,8 @@ class PyconStep:
 
     def run(self, session: Session) -> None:
         """See :class:`Step`."""
+        differences: list[tuple[int, str]] = []
+        edits: list[Edit] = []
         for example, expected in self._examples:
             line = self.fence.body_line(example.lineno)
             result = session.interpreter().run(
@@ -263,9 +281,14 @@ class PyconStep:
                 raise Failure(line, f"this Python fails.\n{indent(result.error)}")
             actual = output_lines(result.output) + output_lines(result.exception or "")
             if difference := compare(expected, actual, session.names):
-                raise Failure(
-                    line, f"the output differs.\n{indent(f'  >>> {example.source}' + difference)}{LEGEND}", breaks=False
-                )
+                first_line = line + example.source.count("\n")
+                if example.exc_msg is None:
+                    edits += make_edits(self.fence, first_line, expected, actual, session)
+                differences.append((line, f"  >>> {example.source}{difference}"))
+        if differences:
+            text = "    …".join(indent(difference) for _, difference in differences)
+            whole = edits if len(edits) == len(differences) else []
+            raise Failure(differences[0][0], f"the output differs.\n{text}{LEGEND}", breaks=False, edits=whole)
 
 
 def output_lines(text: str) -> list[str]:

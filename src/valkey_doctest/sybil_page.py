@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from valkey_doctest.page import Plan, Result, plan, replay
 from valkey_doctest.servers import Provider
 from valkey_doctest.session import Session
 from valkey_doctest.steps import Step
+from valkey_doctest.update import update
 
 
 class PageDocument(Document):
@@ -41,16 +43,23 @@ class PageDocument(Document):
 
 
 class PageParser:
-    """Yields a region for every fence; they share one replay on servers of ``provider``."""
+    """Yields a region for every fence; they share one replay on servers of ``provider``.
 
-    def __init__(self, provider: Provider, open_session: Callable[[Provider, str], Session]) -> None:
+    Args:
+        updates: whether stale replies are replaced in the page's file.
+    """
+
+    def __init__(
+        self, provider: Provider, open_session: Callable[[Provider, str], Session], *, updates: bool = False
+    ) -> None:
+        self._updates = updates
         self._provider = provider
         self._open_session = open_session
 
     def __call__(self, document: Document) -> Iterable[Region]:
         """See Sybil's documentation on parsers."""
         assert isinstance(document, PageDocument)
-        evaluator = PageEvaluator(document.plan, self._provider, self._open_session)
+        evaluator = PageEvaluator(document.plan, self._provider, self._open_session, updates=self._updates)
         for step in document.plan.steps:
             yield Region(step.fence.start, step.fence.end, parsed=step, evaluator=evaluator)
 
@@ -58,7 +67,10 @@ class PageParser:
 class PageEvaluator:
     """Replays its page the first time any of its fences is asked for; then only reports."""
 
-    def __init__(self, plan: Plan, provider: Provider, open_session: Callable[[Provider, str], Session]) -> None:
+    def __init__(
+        self, plan: Plan, provider: Provider, open_session: Callable[[Provider, str], Session], *, updates: bool
+    ) -> None:
+        self._updates = updates
         self.plan = plan
         self.provider = provider
         self._open_session = open_session
@@ -69,16 +81,24 @@ class PageEvaluator:
         """What became of one fence; ``None`` if the replay broke off, through a defect of ours."""
         return self._results.get(step.fence.line)
 
-    def _replay(self) -> None:
+    def _replay(self, path: Path) -> None:
         self._replayed = True
-        results = replay(self.plan, lambda kind: self._open_session(self.provider, kind), self.provider.version)
+
+        def once() -> list[Result]:
+            return replay(self.plan, lambda kind: self._open_session(self.provider, kind), self.provider.version)
+
+        results = once()
+        if self._updates and (said := update(path, results, once)) and said.startswith("updated"):
+            results = [replace(r, verdict="skipped", reason=said) if r.verdict == "failed" else r for r in results]
+        elif self._updates and said:
+            results = [replace(r, reason=f"{r.reason}\n\n{said}") if r.verdict == "failed" else r for r in results]
         self._results = {s.fence.line: r for s, r in zip(self.plan.steps, results, strict=True)}
 
     def __call__(self, example: Example) -> None:
         """See Sybil's documentation on evaluators."""
         step: Step = example.parsed
         if not self._replayed:
-            self._replay()
+            self._replay(Path(example.path))
         result = self.result(step)
         if result is None:
             pytest.fail(f"{step.fence.page}:{step.fence.line}: not run: the page's replay broke off", pytrace=False)
