@@ -153,9 +153,26 @@ def test_skips_carry_their_reason_and_are_counted(project: Any) -> None:
     result = project.verify("--valkey-version=8.1")
     result.assert_outcomes(skipped=2)
     result.stdout.fnmatch_lines(
-        ["*1 not run: needs two machines: docs/page.md:1", "*1 not run: needs Valkey 9.0: docs/page.md:6"]
+        [
+            "*1 not run: needs two machines: docs/page.md:1",
+            "*1 not run: needs Valkey 9.0, says the page, but passes on 8.1.*: docs/page.md:6",
+        ]
     )
     project.verify("--valkey-version=9.1").assert_outcomes(passed=1, skipped=1)
+
+
+def test_a_since_that_is_too_cautious_is_reported(project: Any) -> None:
+    fence = '```valkey-cli {since="9.0"}\n127.0.0.1:6379> {}\n```\n\n'
+    project.page(fence.replace("{}", "PING\nPONG") + fence.replace("{}", "HGETEX h FIELDS 1 f\n1) (nil)"))
+    result = project.verify("--valkey-version=8.1")
+    result.assert_outcomes(skipped=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*1 not run: needs Valkey 9.0, says the page, but passes on 8.1.*: docs/page.md:1",
+            "*1 not run: needs Valkey 9.0: docs/page.md:6",
+        ]
+    )
+    project.verify("--valkey-version=9.1").assert_outcomes(passed=2)
 
 
 def test_markers_bind_for_the_rest_of_the_page(project: Any) -> None:
