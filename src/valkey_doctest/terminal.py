@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -56,20 +57,23 @@ class Terminal:
         environ |= {"TERM": "dumb"}
         for prefix in ("VALKEYCLI", "REDISCLI"):  # valkey-cli still reads the old names
             environ |= {f"{prefix}_HISTFILE": os.devnull, f"{prefix}_RCFILE": os.devnull}
-        self._child = pexpect.spawn(
-            argv[0],
-            list(argv[1:]),
-            env=environ,
-            echo=False,
-            timeout=deadline,
-            encoding="utf-8",
-            codec_errors="replace",
-            dimensions=(24, 4096),
-            use_poll=True,
-            # Look for the prompt at the end only, and read much at once: long replies stay cheap.
-            maxread=1 << 16,
-            searchwindowsize=1 << 12,
-        )
+        with warnings.catch_warnings():
+            # Python 3.12 and later warn of a fork beside threads, such as xdist's; the child only starts its program.
+            warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
+            self._child = pexpect.spawn(
+                argv[0],
+                list(argv[1:]),
+                env=environ,
+                echo=False,
+                timeout=deadline,
+                encoding="utf-8",
+                codec_errors="replace",
+                dimensions=(24, 4096),
+                use_poll=True,
+                # Look for the prompt at the end only, and read much at once: long replies stay cheap.
+                maxread=1 << 16,
+                searchwindowsize=1 << 12,
+            )
         self._child.delaybeforesend = None
         process = self._child.ptyproc  # type: ignore[attr-defined]  # the stub leaves it out
         process.delayafterclose = process.delayafterterminate = 0.005

@@ -107,7 +107,7 @@ def test_a_blocked_command_can_be_interrupted(project: Any) -> None:
 def test_a_wrong_missing_or_extra_message_is_caught(
     refuses: Callable[..., str], page: str, old: str, new: str, line: int
 ) -> None:
-    said = refuses(page.replace(old, new, 1), "--valkey-deadline=1")
+    said = refuses(page.replace(old, new, 1), "--valkey-deadline=4")
     assert f"docs/page.md:{line}: Valkey" in said
     assert said.count("docs/page.md:") >= 1
     assert "1 failed" in said
