@@ -134,9 +134,9 @@ class Terminal:
                 self._stream = text[sum(len(line) + 1 for line in lines[:count]) :]
                 self._typed = ""
                 return tuple(lines[:count])
-            if time.monotonic() > end:
+            late = time.monotonic() > end
+            if not self._read(0.05) and late:
                 raise NoReplyError(text)
-            self._read(0.05)
 
     def interrupt(self) -> tuple[str, ...]:
         """Press Ctrl-C; what came since it was last looked at. Where valkey-cli ends by it, the terminal is closed."""
@@ -153,13 +153,15 @@ class Terminal:
         """Whether valkey-cli has ended."""
         return bool(self._child.closed)
 
-    def _read(self, seconds: float) -> None:
+    def _read(self, seconds: float) -> bool:
+        """Take in what comes within so many seconds; whether anything did."""
         try:
             self._stream += self._child.read_nonblocking(1 << 16, seconds)
         except pexpect.TIMEOUT:
-            pass
+            return False
         except pexpect.EOF:
             raise ClosedError(_clean(self._stream)) from None
+        return True
 
     def _without_echo(self, text: str) -> str:
         return text.removeprefix(self._typed).removeprefix("\n") if self._echoes and self._typed else text
