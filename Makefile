@@ -10,7 +10,7 @@ PDF := site/valkey-training.pdf
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help site test verify serve lock clean
+.PHONY: help site test verify serve bench lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -41,7 +41,12 @@ test: $(READY) ## check the code, run every example and every test
 	@echo "All tests passed."
 
 serve: $(READY) ## preview at http://127.0.0.1:8000/ and verify each page that is saved
-	@$(BIN)/python -m valkey_doctest.watch docs & watch=$$!; trap 'kill $$watch' EXIT INT TERM; $(BIN)/mkdocs serve --no-strict
+	@PYTEST_ADDOPTS=--valkey-server=embedded $(BIN)/python -m valkey_doctest.watch docs & watch=$$!; trap 'kill $$watch' EXIT INT TERM; $(BIN)/mkdocs serve --no-strict
+
+bench: $(READY) ## compare the engine's speed with other tools that run examples
+	@test -x .venv-bench/bin/prysk || { $(PYTHON) -m venv .venv-bench && \
+	  .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.txt; }
+	@$(BIN)/python bench/run.py
 
 lock: ## pin the newest versions that pyproject.toml allows; needs uv
 	uv pip compile pyproject.toml --upgrade --universal --python-version 3.11 --all-extras --generate-hashes \

@@ -90,7 +90,7 @@ class Names:
 
 def _replace(text: str, table: dict[str, str]) -> str:
     pairs = {key: value for key, value in table.items() if key != value}
-    if not pairs:
+    if not any(key in text for key in pairs):
         return text
     # Longest first, and whole words only: valkey-dev is not a part of valkey-dev-2.
     alternatives = "|".join(re.escape(key) for key in sorted(pairs, key=len, reverse=True))

@@ -16,7 +16,7 @@ from typing import Protocol
 from valkey_doctest.edits import Edit, edit
 from valkey_doctest.fences import Fence, FenceError
 from valkey_doctest.markers import Line, MarkerError, read
-from valkey_doctest.matching import compare
+from valkey_doctest.matching import compare, diff
 from valkey_doctest.session import Failure, Session
 from valkey_doctest.terminal import ClosedError, NoReplyError, Terminal, TerminalError
 from valkey_doctest.transcript import Blocked, Exchange, Interrupt, Part, Rest, follow, parse
@@ -151,7 +151,12 @@ class TranscriptStep:
             if time.monotonic() > end:
                 raise NoReplyError
         if not blocks.streams and terminal.came_back():
-            return terminal.finish()
+            shown = diff((), [session.names.to_documented(line) for line in terminal.finish()])
+            raise Failure(
+                exchange.line,
+                "the page shows no reply, so this should block. It does not.\n"
+                + indent(f"  {exchange.prompt}{exchange.command}\n{shown}"),
+            )
         return terminal.stream(len(exchange.reply)) if blocks.streams else ()
 
     def _continue(

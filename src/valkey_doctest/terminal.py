@@ -74,7 +74,7 @@ class Terminal:
                 maxread=1 << 16,
                 searchwindowsize=1 << 12,
             )
-        self._child.delaybeforesend = None
+        self._child.delaybeforesend = self._child.delayafterread = None
         process = self._child.ptyproc  # type: ignore[attr-defined]  # the stub leaves it out
         process.delayafterclose = process.delayafterterminate = 0.005
         self._typed = self._stream = ""
@@ -109,10 +109,16 @@ class Terminal:
             NoReplyError: no prompt came within the deadline.
             ClosedError: valkey-cli ended instead.
         """
-        text, self._prompt = self._wait()
-        lines = _lines(self._without_echo(_clean(self._stream) + text))
-        self._stream = ""
-        return lines
+        if self._stream:  # part of it was read already, perhaps up to the middle of the prompt
+            end = time.monotonic() + self._deadline
+            while not (found := _WAITING.search(self._stream)):
+                if not self._read(0.05) and time.monotonic() > end:
+                    raise NoReplyError(_clean(self._stream))
+            text, self._prompt = _clean(self._stream[: found.start()]), found[1]
+            self._stream = ""
+        else:
+            text, self._prompt = self._wait()
+        return _lines(self._without_echo(text))
 
     def came_back(self) -> bool:
         """Whether a prompt has come by now."""
@@ -144,7 +150,7 @@ class Terminal:
         try:
             lines = self.finish()
         except ClosedError as error:
-            lines = _lines(self._without_echo(_clean(self._stream) + str(error)))
+            lines = _lines(self._without_echo(str(error)))
             self.close()
         return tuple(line for line in lines if not _NOTICE.match(line))
 

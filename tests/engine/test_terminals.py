@@ -113,6 +113,12 @@ def test_a_wrong_missing_or_extra_message_is_caught(
     assert "1 failed" in said
 
 
+def test_a_command_that_should_block_but_replies(refuses: Callable[..., str]) -> None:
+    said = refuses(QUEUE.replace("BLPOP jobs 0", "LPOP jobs"), "--valkey-deadline=30")
+    assert "docs/page.md:2: Valkey" in said
+    assert "+ (nil)" in said
+
+
 @pytest.mark.parametrize(
     ("page", "line", "says"),
     [

@@ -12,8 +12,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import valkey
-
 from valkey_doctest.servers import ADDRESS, Member, Network, PortTakenError, Provider, Server, ServerError, wait_for
 
 PRIMARY = Member("valkey-primary", 6379)
@@ -190,6 +188,8 @@ def _ask(server: Server, *command: str | int) -> Any:
     Raises:
         ServerError: an error, or nothing.
     """
+    import valkey  # noqa: PLC0415  a page with one server does without it
+
     client = valkey.Valkey(host=ADDRESS, port=server.port, socket_timeout=5, decode_responses=True)
     try:
         return client.execute_command(*command)  # type: ignore[no-untyped-call]
