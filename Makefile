@@ -35,7 +35,7 @@ test: $(READY) ## check the code, run every example and every test
 	@echo "Running the course's examples …"
 	@$(PYTEST) docs -q $(EMBEDDED)
 	@echo "Running the tests …"
-	@$(PYTEST) tests -q -n auto
+	@$(PYTEST) tests -q -n auto -rs
 	@echo "Running the examples of README, CONTRIBUTING and docstrings …"
 	@$(PYTEST) -q --markdown-docs README.md CONTRIBUTING.md src
 	@echo "All tests passed."
