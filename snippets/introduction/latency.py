@@ -22,7 +22,7 @@ class Latency:
     round_trip: float
     """What the client waited, from the call to the reply: the median."""
     pipelined: float
-    """What the client waited per command when it sent a hundred at once."""
+    """The same per command when it sent a hundred at once."""
 
 
 def executed(client: valkey.Valkey, command: str) -> tuple[int, int]:
@@ -43,19 +43,20 @@ def measure(client: valkey.Valkey, repeats: int = 3_000) -> Latency:
             waits.append(time.perf_counter() - start)
         calls_after, spent_after = executed(client, "get")
 
-        start = time.perf_counter()
+        batches = []
         for _ in range(repeats // BATCH):
+            start = time.perf_counter()
             pipeline = client.pipeline(transaction=False)
             for _ in range(BATCH):
                 pipeline.get(KEY)
             pipeline.execute()
-        elapsed = time.perf_counter() - start
+            batches.append((time.perf_counter() - start) / BATCH)
     finally:
         client.delete(KEY)
     return Latency(
         server=(spent_after - spent_before) / (calls_after - calls_before),
         round_trip=median(waits) * 1e6,
-        pipelined=elapsed / (repeats // BATCH * BATCH) * 1e6,
+        pipelined=median(batches) * 1e6,
     )
 
 
