@@ -10,7 +10,7 @@ PDF := site/valkey-training.pdf
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help site test verify serve bench lock clean
+.PHONY: help site test verify mutants serve bench lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -39,6 +39,10 @@ test: $(READY) ## check the code, run every example and every test
 	@echo "Running the examples of README, CONTRIBUTING and docstrings …"
 	@$(PYTEST) -q --markdown-docs README.md CONTRIBUTING.md src
 	@echo "All tests passed."
+
+mutants: $(READY) ## plant wrong things in every page and require that each is noticed
+	@echo "Planting wrong things in every page …"
+	@$(BIN)/python -m valkey_doctest.mutants docs
 
 serve: $(READY) ## preview at http://127.0.0.1:8000/ and verify each page that is saved
 	@PYTEST_ADDOPTS=--valkey-server=embedded $(BIN)/python -m valkey_doctest.watch docs & watch=$$!; trap 'kill $$watch' EXIT INT TERM; $(BIN)/mkdocs serve --no-strict

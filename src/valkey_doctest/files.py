@@ -16,6 +16,7 @@ from valkey_doctest.session import Failure, Session, Skip
 from valkey_doctest.steps import indent
 
 _NAME = re.compile(r"[\w./-]*\.\w+$")
+_LANGUAGES = {".py": "python", ".yml": "yaml", ".yaml": "yaml"}
 _COMPOSE = ("docker-compose.yml", "compose.yaml")
 
 
@@ -51,6 +52,12 @@ class FileStep:
                 fence.page,
                 fence.line,
                 f"nothing here can check `{self.name}`. Python files (*.py) and {' and '.join(_COMPOSE)} can be.",
+            )
+        if fence.language != _LANGUAGES[path.suffix]:
+            raise FenceError(
+                fence.page,
+                fence.line,
+                f"`{self.name}` is {_LANGUAGES[path.suffix]}, but its fence says `{fence.language}`.",
             )
         self.must_run = path.suffix == ".py"
 

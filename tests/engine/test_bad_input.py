@@ -44,6 +44,7 @@ GOOD = "```valkey-cli\n127.0.0.1:6379> PING\nPONG\n```\n"
         ("```python\nprint(1)\n```\n", 1, "prints, and the page does not show it"),
         ('```text title="Output"\n1\n```\n', 1, "must follow a `python` fence"),
         ('```python title="a.py"\nprint(1)\n```\n', 1, "shown but never run"),
+        ('```pytho title="a.py"\npass\n```\n', 1, "is python, but its fence says `pytho`"),
         ('```ini title="a.conf"\nport 1\n```\n', 1, "nothing here can check `a.conf`"),
         ('```python title="../a.py"\npass\n```\n', 1, "outside the learner's folder"),
         ("```console\ndocker ps\n```\n", 2, "begins with `$ `"),

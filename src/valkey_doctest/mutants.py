@@ -1,0 +1,329 @@
+"""Plants a wrong thing in a page, each kind in every fence, and requires that it is caught: ``make mutants``.
+
+Run as ``python -m valkey_doctest.mutants docs``. Each page is replayed once; mutants are read and planned from
+scratch, then their steps run on what was recorded (:mod:`valkey_doctest.playback`). Where a mutant would make a
+server do something else, it is replayed in earnest: of changed commands one for each transcript at most.
+It ends with status 1 if a mutant is not caught and nothing says why it need not be. ``build/mutants.json``::
+
+    {"schema": 1, "version": "9.1.2", "provider": "embedded", "pages": 5, "fences": 130, "seconds": 21.0,
+     "kinds": [{"kind": "digit changed", "planted": 9, "caught": 8, "replayed": 0, "equivalent": 1, "survived": 0}],
+     "equivalent": [{"reason": "…", "count": 1, "mutants": [{"kind": "…", "page": "…", "line": 1, "was": "…",
+                     "now": "…"}]}],
+     "survived": [{"kind": "…", "page": "…", "line": 1, "was": "…", "now": "…"}],
+     "left out": {"needs Docker": 5}, "commands": {"candidates": 60, "replayed": 40, "seed": 1}}
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import functools
+import json
+import multiprocessing
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from valkey_doctest import fences
+from valkey_doctest.fences import FenceError, parse_page, read_page
+from valkey_doctest.files import FileStep
+from valkey_doctest.names import Names
+from valkey_doctest.page import Plan, plan, replay
+from valkey_doctest.planting import KINDS, Mutant, Planter, replies
+from valkey_doctest.playback import DivergedError, Recording, RecordingSession, play, record
+from valkey_doctest.reaper import Reaper
+from valkey_doctest.servers import Provider, ServerError
+from valkey_doctest.servers.choose import choose
+from valkey_doctest.session import Failure, Session, Skip
+from valkey_doctest.steps import Step
+
+Fate = Literal["caught", "equivalent", "survived"]
+
+DEADLINE = 10.0
+MUTANT_DEADLINE = 2.0
+"""How long a command of a mutant may take; one that does not answer is caught."""
+INCLUDED = "the text is another file's"
+DEFAULT_PATH = Path("build/mutants.json")
+
+
+@dataclass
+class Tally:
+    """What became of the mutants of a page."""
+
+    page: str
+    fences: int = 0
+    version: str = ""
+    fates: list[tuple[Mutant, Fate, bool]] = field(default_factory=list)
+    """Each with whether it was replayed in earnest."""
+    open: list[Mutant] = field(default_factory=list)
+    """Only a real replay can judge them."""
+    candidates: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    problem: str | None = None
+
+
+def judge_page(path: Path, root: Path, most: int, seed: int) -> Tally:
+    """Plant and judge the mutants of a page, but for those that need a real replay."""
+    page = read_page(path, root=root)
+    planned = plan(page)
+    tally = Tally(page.path, len(page.fences))
+    with _servers() as (provider, reaper), _cached_includes():
+        tally.version = provider.version
+        results, recordings = record(
+            planned, lambda kind: RecordingSession(provider, reaper, kind, DEADLINE), provider.version
+        )
+        for step, result, recording in zip(planned.steps, results, recordings, strict=True):
+            if result.verdict == "failed":
+                tally.problem = f"{page.path}:{result.line}: the page itself fails, see `make verify`: {result.reason}"
+                return tally
+            if result.verdict == "skipped":
+                tally.left_out[result.reason or ""] += 1
+            elif step.fence.included:
+                tally.left_out[INCLUDED] += 1
+            elif recording and (wrong := _control(step, recording)):
+                tally.problem = f"{page.path}:{step.fence.line}: its playback would fail unchanged: {wrong}"
+                return tally
+        for mutant in _planted(planned, recordings):
+            try:
+                fate: Fate = "caught" if _is_caught(mutant, planned, recordings, root) else _otherwise(mutant)
+                tally.fates.append((mutant, fate, False))
+            except DivergedError:
+                tally.open.append(mutant)
+    planter = Planter(planned)
+    ran = [place for place, recording in enumerate(recordings) if recording]
+    chance = random.Random(f"{seed} {page.path}")  # noqa: S311  no secret
+    one_each = [chance.choice(mutants) for place in ran if (mutants := planter.commands(place))]
+    tally.candidates = len(one_each)
+    tally.open += chance.sample(one_each, min(most, len(one_each)))
+    return tally
+
+
+def _control(step: Step, recording: Recording) -> str | None:
+    """What a playback of the page as it is finds wrong: nothing, or else it would find the same in every mutant."""
+    if isinstance(step, FileStep):
+        return None  # it talks to nobody, and is not played
+    names = copy.deepcopy(recording.before)
+    try:
+        return play(step, recording, names) or (None if names == recording.after else "it names other things")
+    except DivergedError:
+        return "it asks for something else"
+
+
+def _planted(planned: Plan, recordings: list[Recording | None]) -> Iterator[Mutant]:
+    planter = Planter(planned)
+    for place, (step, recording) in enumerate(zip(planned.steps, recordings, strict=True)):
+        yield from planter.language(place)
+        if recording and not step.fence.included:
+            yield from planter.output(place)
+            yield from planter.prompts(place)
+
+
+def _otherwise(mutant: Mutant) -> Fate:
+    return "equivalent" if mutant.equivalent else "survived"
+
+
+def _is_caught(mutant: Mutant, planned: Plan, recordings: list[Recording | None], root: Path) -> bool:
+    """Whether reading the mutant, or a playback of its step and of what depends on the names it binds, fails."""
+    try:
+        steps = plan(parse_page(mutant.text, planned.page.path, root=root)).steps
+    except FenceError:
+        return True
+    if len(steps) != len(planned.steps):
+        raise DivergedError
+    recording = recordings[mutant.place]
+    if recording is None or mutant.kind == "language misspelt":
+        return False  # reading has to notice
+    names = copy.deepcopy(recording.before)
+    if play(steps[mutant.place], recording, names) is not None:
+        return True
+    if names == recording.after:
+        return False
+    for step, later in zip(steps[mutant.place + 1 :], recordings[mutant.place + 1 :], strict=True):
+        if later and replies(step) and play(step, later, _rebound(later.before, recording.after, names)) is not None:
+            return True
+    return False
+
+
+def _rebound(before: Names, were: Names, are: Names) -> Names:
+    """Names as a later step finds them, if some stand for something else since an earlier step."""
+    changed = copy.deepcopy(before)
+    for table, old, new in (
+        (changed._real, were._real, are._real),  # noqa: SLF001
+        (changed._shown, were._shown, are._shown),  # noqa: SLF001
+    ):
+        for key in old.keys() - new.keys():
+            table.pop(key, None)
+        table.update({key: value for key, value in new.items() if old.get(key) != value})
+    return changed
+
+
+class _UpToFault:
+    """A step that is not run once another of its page has failed: the mutant is caught."""
+
+    def __init__(self, step: Step, faults: list[Failure]) -> None:
+        self.fence, self.lane, self.exchanges, self.commands = step.fence, step.lane, step.exchanges, step.commands
+        self._step, self._faults = step, faults
+
+    def run(self, session: Session) -> None:
+        if self._faults:
+            raise Skip("the mutant is caught")
+        try:
+            self._step.run(session)
+        except Failure as failure:
+            self._faults.append(failure)
+            raise
+
+
+def judge_in_earnest(page: str, mutant: Mutant, root: Path) -> Fate:
+    """Replay a mutant on real servers."""
+    try:
+        planned = plan(parse_page(mutant.text, page, root=root))
+    except FenceError:
+        return "caught"
+    faults: list[Failure] = []
+    steps = tuple(_UpToFault(step, faults) for step in planned.steps)
+    with _servers() as (provider, reaper):
+        results = replay(
+            replace(planned, steps=steps),
+            lambda kind: Session(provider, reaper, kind, MUTANT_DEADLINE),
+            provider.version,
+        )
+    return "caught" if any(result.verdict == "failed" for result in results) else _otherwise(mutant)
+
+
+@contextmanager
+def _servers() -> Iterator[tuple[Provider, Reaper]]:
+    reaper = Reaper()
+    try:
+        yield choose("embedded", [], "valkey/valkey", reaper)[0], reaper
+    finally:
+        reaper.close()
+
+
+@contextmanager
+def _cached_includes() -> Iterator[None]:
+    """Read other files once, not for every mutant; they do not change, and it takes most of the time."""
+    real = fences._include  # noqa: SLF001
+    fences._include = functools.cache(real)  # noqa: SLF001
+    try:
+        yield
+    finally:
+        fences._include = real  # noqa: SLF001
+
+
+def run(paths: list[Path], root: Path, *, jobs: int, most: int, seed: int) -> list[Tally]:
+    """Judge all mutants of the pages, in ``jobs`` processes."""
+    if jobs == 1:
+        tallies = [judge_page(path, root, most, seed) for path in paths]
+        for tally in tallies:
+            tally.fates += [(mutant, judge_in_earnest(tally.page, mutant, root), True) for mutant in tally.open]
+        return tallies
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        tallies = list(pool.map(judge_page, paths, *([each] * len(paths) for each in (root, most, seed))))
+        waiting = [(tally, mutant) for tally in tallies for mutant in tally.open]
+        fates = pool.map(judge_in_earnest, [t.page for t, _ in waiting], [m for _, m in waiting], [root] * len(waiting))
+        for (tally, mutant), fate in zip(waiting, fates, strict=True):
+            tally.fates.append((mutant, fate, True))
+    return tallies
+
+
+def summary(tallies: list[Tally], seconds: float, seed: int) -> dict[str, Any]:
+    """What ``build/mutants.json`` says."""
+    fates = [(tally.page, *fate) for tally in tallies for fate in tally.fates]
+    kinds = []
+    for kind in KINDS:
+        count = Counter(fate for _, mutant, fate, _ in fates if mutant.kind == kind)
+        replayed = sum(real for _, mutant, _, real in fates if mutant.kind == kind)
+        kinds.append(
+            {"kind": kind, "planted": count.total(), "replayed": replayed}
+            | {fate: count[fate] for fate in ("caught", "equivalent", "survived")}
+        )
+    equivalent: dict[str, list[dict[str, Any]]] = {}
+    for page, mutant, fate, _ in fates:
+        if fate == "equivalent":
+            equivalent.setdefault(mutant.equivalent or "", []).append(_shown(page, mutant))
+    return {
+        "schema": 1,
+        "version": tallies[0].version,
+        "provider": "embedded",
+        "pages": len(tallies),
+        "fences": sum(tally.fences for tally in tallies),
+        "seconds": round(seconds, 1),
+        "kinds": kinds,
+        "equivalent": [{"reason": why, "count": len(each), "mutants": each} for why, each in equivalent.items()],
+        "survived": [_shown(page, mutant) for page, mutant, fate, _ in fates if fate == "survived"],
+        "left out": dict(sum((tally.left_out for tally in tallies), Counter())),
+        "commands": {
+            "candidates": sum(tally.candidates for tally in tallies),
+            "replayed": sum(mutant.kind == "command changed" for _, mutant, _, _ in fates),
+            "seed": seed,
+        },
+    }
+
+
+def _shown(page: str, mutant: Mutant) -> dict[str, Any]:
+    return {"kind": mutant.kind, "page": page, "line": mutant.line, "was": mutant.was, "now": mutant.now}
+
+
+def table(said: dict[str, Any]) -> Iterable[str]:
+    """The summary for people."""
+    columns = ("planted", "caught", "equivalent", "survived")
+    rows = [*said["kinds"], {"kind": "all", **{c: sum(k[c] for k in said["kinds"]) for c in columns}}]
+    yield f"{'':20}" + "".join(f"{column:>12}" for column in columns)
+    for row in rows:
+        yield f"{row['kind']:20}" + "".join(f"{row[column]:12,}" for column in columns)
+    for each in said["equivalent"]:
+        yield f"Equivalent: {each['count']} ({each['reason']})"
+    for reason, count in said["left out"].items():
+        yield f"Fences in which only the language was changed: {count} ({reason})"
+    commands = said["commands"]
+    yield (
+        f"Commands were changed in {commands['replayed']} of {commands['candidates']} transcripts that must show it "
+        f"(seed {commands['seed']}). {said['pages']} pages, Valkey {said['version']}, {said['seconds']} s."
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m valkey_doctest.mutants", description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path, help="where the pages are")
+    parser.add_argument("--output", type=Path, default=DEFAULT_PATH)
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
+    parser.add_argument("--commands", type=int, default=10, help="changed commands a page, at most (default: 10)")
+    parser.add_argument("--seed", type=int, default=1, help="which of them (default: 1)")
+    options = parser.parse_args(arguments)
+    started = time.monotonic()
+    root = Path.cwd()
+    try:
+        paths = [path for path in sorted(options.folder.rglob("*.md")) if read_page(path, root=root).fences]
+        if not paths:
+            print(f"{options.folder}: no page has a fence, so there is nothing to change.", file=sys.stderr)
+            return 1
+        tallies = run(paths, root, jobs=options.jobs, most=options.commands, seed=options.seed)
+    except (FenceError, ServerError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    if problems := [tally.problem for tally in tallies if tally.problem]:
+        print("\n".join(problems), file=sys.stderr)
+        return 1
+    said = summary(tallies, time.monotonic() - started, options.seed)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    print("\n".join(table(said)))
+    for each in said["survived"]:
+        print(
+            f"{each['page']}:{each['line']}: nobody notices: {each['kind']}: {each['was']!r} -> {each['now']!r}",
+            file=sys.stderr,
+        )
+    return bool(said["survived"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
