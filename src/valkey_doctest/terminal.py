@@ -19,6 +19,13 @@ _NOTICE = re.compile(r"(\^C)*(Closing current connection\. Ready to reconnect to
 _ELAPSED = re.compile(r"\(\d+\.\d\ds\)\Z")
 
 
+QUIET_SECONDS = 0.3
+"""How long nothing may come before Ctrl-C is pressed."""
+
+AGAIN_SECONDS = 1.0
+"""How long nothing may come after Ctrl-C before it is pressed again."""
+
+
 class TerminalError(Exception):
     """The terminal did not come back to a prompt."""
 
@@ -146,8 +153,17 @@ class Terminal:
 
     def interrupt(self) -> tuple[str, ...]:
         """Press Ctrl-C; what came since it was last looked at. Where valkey-cli ends by it, the terminal is closed."""
-        self._child.sendintr()
+        end = time.monotonic() + self._deadline
         try:
+            # What the server has sent has to be shown first, or a message too many would be cut off unseen.
+            while self._read(QUIET_SECONDS):
+                if time.monotonic() > end:
+                    raise NoReplyError(_clean(self._stream))
+            self._child.sendintr()
+            # valkey-cli looks for Ctrl-C, then waits for messages: one that comes in between is lost on it.
+            # Like a person, press again when nothing happens.
+            while not self._read(AGAIN_SECONDS) and time.monotonic() < end:
+                self._child.sendintr()
             lines = self.finish()
         except ClosedError as error:
             lines = _lines(self._without_echo(str(error)))
