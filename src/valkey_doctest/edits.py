@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from valkey_doctest import markers
+from valkey_doctest import markers, whole
 from valkey_doctest.markers import Line
 from valkey_doctest.matching import matches
 
@@ -99,10 +98,4 @@ def apply(path: Path, edits: Sequence[Edit]) -> None:
             for item in each.lines
         ]
         lines[start : start + each.count] = new
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        scratch.write_bytes(b"\n".join(lines))
-        scratch.chmod(path.stat().st_mode)
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    whole.write(path, b"\n".join(lines))

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from valkey_doctest import fences
+from valkey_doctest import fences, whole
 from valkey_doctest.fences import FenceError, parse_page, read_page
 from valkey_doctest.files import FileStep
 from valkey_doctest.names import Names
@@ -314,8 +314,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("\n".join(problems), file=sys.stderr)
         return 1
     said = summary(tallies, time.monotonic() - started, options.seed)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    whole.write(options.output, (json.dumps(said, indent=1, ensure_ascii=False) + "\n").encode())
     print("\n".join(table(said)))
     for each in said["survived"]:
         print(

@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from valkey_doctest import whole
 
 Verdict = Literal["passed", "failed", "skipped"]
 Status = Literal["verified", "marked", "failed", "unknown"]
@@ -138,13 +139,7 @@ def save(record: Record, path: Path) -> None:
     """Write a record, whole or not at all."""
     entries = sorted(record.entries.values(), key=lambda e: (e.page, e.line))
     data = {"schema": SCHEMA, "fences": [asdict(entry) for entry in entries]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        scratch.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    whole.write(path, (json.dumps(data, indent=1) + "\n").encode())
 
 
 @contextlib.contextmanager

@@ -141,8 +141,7 @@ class Session:
     def start_server(self, name: str, arguments: tuple[str, ...] = ()) -> Server:
         """A fresh server that pages call ``name``."""
         self.servers[name] = server = self.provider.start(self.real_name(name), arguments)
-        self.names.show(str(server.port), str(DOCUMENTED_PORT))
-        self.names.show(server.folder, "/data")
+        self._show_ports(server, server.documented_port)
         return server
 
     def terminal(self, title: str, port: int | None = None) -> Terminal:
@@ -163,7 +162,7 @@ class Session:
             arguments: of ``valkey-cli``, as the page gives them.
         """
         if title in self._terminals:
-            self._terminals.pop(title)[0].close()
+            self.forget_terminal(title)
         argv = server.cli(self.names.arguments_to_real(arguments), terminal=True)
         terminal = Terminal(argv, environment={}, echoes=self.provider.echoes, deadline=self.deadline)
         self._terminals[title] = terminal, server
@@ -175,13 +174,13 @@ class Session:
         return sum(bool(set(flags) & set("bPO")) for flags in re.findall(r" flags=(\w+)", said))
 
     def forget_terminal(self, title: str) -> None:
-        """Its valkey-cli has ended; the next transcript opens another."""
+        """Close it, if its valkey-cli has not ended by itself; the next transcript opens another."""
         self._terminals.pop(title)[0].close()
 
     def close_terminals(self, server: Server) -> None:
         """A server that stops takes its terminals with it, as ``docker exec`` shows learners."""
         for title in [title for title, (_, of) in self._terminals.items() if of is server]:
-            self._terminals.pop(title)[0].close()
+            self.forget_terminal(title)
 
     def interpreter(self) -> Interpreter:
         """The page's Python."""

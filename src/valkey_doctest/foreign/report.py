@@ -26,13 +26,13 @@ Very long replies are cut. ``error`` says why a page could not be read or replay
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from valkey_doctest import whole
 from valkey_doctest.foreign.known import Known
 from valkey_doctest.foreign.read import TRANSCRIPT, Page
 
@@ -185,10 +185,4 @@ def save(runs: Sequence[Run], path: Path) -> None:
         OSError: it cannot be written.
     """
     text = json.dumps({"schema": SCHEMA, "runs": [run.as_json() for run in runs]}, indent=1, ensure_ascii=False) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        scratch.write_text(text, "utf-8", errors="replace")
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    whole.write(path, text.encode("utf-8", errors="replace"))

@@ -180,7 +180,8 @@ def _complaint(number: int, language: str, options: dict[str, str], source: str,
     if found:
         failed = next((run for run in found.runs if run.verdict == "failed"), None)
         if failed:
-            fault = f"failed on Valkey {failed.version} ({failed.provider}): {failed.reason or 'no reason given'}"
+            reason = (failed.reason or "no reason given").rstrip(".")
+            fault = f"failed on Valkey {failed.version} ({failed.provider}): {reason}"
     elif after:
         fault += f" ({after} more after it wait for this one)"
     title = f' title="{options["title"]}"' if "title" in options else ""
