@@ -10,12 +10,14 @@ PDF := site/valkey-training.pdf
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help site test verify mutants serve bench lock clean
+.PHONY: help site test verify mutants serve bench stress lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 site: verify ## verify the course, build the site into site/ and the book into site/valkey-training.pdf
+	@echo "Planting wrong things in every page …"
+	@$(BIN)/python -m valkey_doctest.mutants docs --optional
 	@echo "Building the site …"
 	@$(BIN)/mkdocs build --strict
 	@echo "Setting the book …"
@@ -51,6 +53,9 @@ bench: $(READY) ## compare the engine's speed with other tools that run examples
 	@test -x .venv-bench/bin/prysk || { $(PYTHON) -m venv .venv-bench && \
 	  .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.txt; }
 	@$(BIN)/python bench/run.py
+
+stress: $(READY) ## run the examples and the tests of terminals and servers 50 times on a busy machine; list what fails sometimes
+	@$(BIN)/python bench/stress.py
 
 lock: ## pin the newest versions that pyproject.toml allows; needs uv
 	uv pip compile pyproject.toml --upgrade --universal --python-version 3.11 --all-extras --generate-hashes \

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Verb = Literal["run", "exec", "open", "stop", "kill", "start", "restart", "pause", "unpause", "rm"]
 
@@ -20,8 +19,7 @@ _OPTIONS = re.compile(r"(?:(?:-[c23]|-[pn] \d+)(?: |$))*$")
 _IMAGE = re.compile(r"valkey/valkey:\d+\.\d+$")
 
 
-@dataclass(frozen=True)
-class Action:
+class Action(NamedTuple):
     """One such command."""
 
     verb: Verb
@@ -30,6 +28,8 @@ class Action:
     """The container, as the page calls it."""
     arguments: tuple[str, ...] = ()
     """What follows ``valkey-server`` or ``valkey-cli``."""
+    input: str | None = None
+    """The file that standard input comes from."""
 
 
 def mentions_docker(command: str) -> bool:
@@ -46,6 +46,9 @@ def parse(command: str) -> Action | None:  # noqa: PLR0911  a case, a return
     assert parse("docker kill valkey-dev") == Action("kill", "valkey-dev")
     assert parse("docker exec valkey-dev valkey-cli GET a") == Action("exec", "valkey-dev", ("GET", "a"))
     assert parse("docker exec valkey-dev valkey-cli GET a | wc") is None
+    assert parse("docker exec -i valkey-dev valkey-cli -x SET a < file") == Action(
+        "exec", "valkey-dev", ("-x", "SET", "a"), "file"
+    )
     assert parse("docker exec -it valkey-node-1 valkey-cli -c -p 7001") == Action(
         "open", "valkey-node-1", ("-c", "-p", "7001")
     )
@@ -57,6 +60,10 @@ def parse(command: str) -> Action | None:  # noqa: PLR0911  a case, a return
         words = list(lexer)
     except ValueError:
         return None
+    file = None
+    if words[:3] == ["docker", "exec", "-i"] and words[-2:-1] == ["<"]:
+        file = words[-1]
+        words = ["docker", "exec", *words[3:-2]]
     if any(re.fullmatch(r"[();<>|&]+", word) for word in words):
         return None  # a pipe, a redirection or several commands: the shell's business
     match words:
@@ -69,5 +76,5 @@ def parse(command: str) -> Action | None:  # noqa: PLR0911  a case, a return
         case ["docker", "exec", "-it", name, "valkey-cli", *arguments] if _OPTIONS.match(" ".join(arguments)):
             return Action("open", name, tuple(arguments))
         case ["docker", "exec", name, "valkey-cli", *arguments]:
-            return Action("exec", name, tuple(arguments))
+            return Action("exec", name, tuple(arguments), file)
     return None

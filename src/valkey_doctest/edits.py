@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from valkey_doctest import markers, whole
 from valkey_doctest.markers import Line
 from valkey_doctest.matching import matches
+from valkey_doctest.suggest import suggest
 
 
-@dataclass(frozen=True)
-class Edit:
-    """New output for a command: the ``count`` lines from ``line`` (from 1) become ``lines``."""
+class Edit(NamedTuple):
+    """New output for a command: the ``length`` lines from ``line`` (from 1) become ``lines``."""
 
     line: int
-    count: int
+    length: int
     lines: tuple[int | str, ...]
     """A number keeps the page's line of that number as it is, with its marker; a text is new."""
     indent: str = ""
@@ -25,7 +25,7 @@ class Edit:
     @property
     def changed(self) -> bool:
         """Whether it changes anything."""
-        return self.lines != tuple(range(self.line, self.line + self.count))
+        return self.lines != tuple(range(self.line, self.line + self.length))
 
 
 def edit(line: int, expected: Sequence[Line], actual: Sequence[str], indent: str) -> Edit:
@@ -56,14 +56,14 @@ def settle(first: Sequence[Edit], second: Sequence[Edit]) -> list[Edit] | None:
     Returns:
         ``None`` if a value varies that no marker fits.
     """
-    if [(each.line, each.count) for each in first] != [(each.line, each.count) for each in second]:
+    if [(each.line, each.length) for each in first] != [(each.line, each.length) for each in second]:
         return None
     settled = []
     for one, other in zip(first, second, strict=True):
         lines = _settle(one.lines, other.lines)
         if lines is None:
             return None
-        settled.append(Edit(one.line, one.count, lines, one.indent))
+        settled.append(Edit(one.line, one.length, lines, one.indent))
     return settled
 
 
@@ -76,7 +76,7 @@ def _settle(one: tuple[int | str, ...], other: tuple[int | str, ...]) -> tuple[i
     for left, right in zip(one, other, strict=True):
         if left == right:
             lines.append(left)
-        elif isinstance(left, str) and isinstance(right, str) and (marker := markers.suggest(left, right)):
+        elif isinstance(left, str) and isinstance(right, str) and (marker := suggest(left, right)):
             lines.append(f"{left}  <!-- {marker} -->")
         else:
             return None
@@ -97,5 +97,5 @@ def apply(path: Path, edits: Sequence[Edit]) -> None:
             lines[item - 1] if isinstance(item, int) else f"{each.indent}{item}".encode() + ending
             for item in each.lines
         ]
-        lines[start : start + each.count] = new
+        lines[start : start + each.length] = new
     whole.write(path, b"\n".join(lines))

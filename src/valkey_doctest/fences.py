@@ -20,6 +20,9 @@ ATTRIBUTES = frozenset({"title", "since", "skip", "hl_lines", "linenums"})
 PLAIN_ATTRIBUTES = frozenset({"title", "hl_lines", "linenums"})
 """What Material reads without braces; everything else must stand in ``{}``."""
 
+SETTINGS = ("deployment", "since")
+"""What of the front matter says how a page is run: it is part of every fence's identity."""
+
 _TAB = 4  # Python-Markdown's tab length
 _PREFIX = re.compile(r"[ \t>]*")
 _OPENING = re.compile(r"(?P<fence>`{3,}|~{3,})(?P<info>.*)$")
@@ -60,7 +63,7 @@ class Fence:
     text: str
     """What is published and run: dedented, with ``--8<--`` includes in their place."""
     digest: str
-    """SHA-256 over this fence *and every fence before it on its page*, see :func:`chain`."""
+    """SHA-256 over this fence, *every fence before it on its page* and what the page runs on, see :func:`chain`."""
     included: bool = False
     """Whether the text came from another file, so that its lines are not the page's lines."""
 
@@ -83,9 +86,23 @@ class Page:
     meta: Mapping[str, Any]
     fences: tuple[Fence, ...] = field(repr=False)
 
+    @property
+    def digest(self) -> str:
+        """The digest of all fences: that of the last."""
+        return self.fences[-1].digest if self.fences else beginning(self.meta)
+
+
+def beginning(meta: Mapping[str, Any]) -> str:
+    """Where the chain of a page's digests begins: at its :data:`SETTINGS`; ``""`` if it has none.
+
+    The same fences on other servers, or on other versions, are not the same examples.
+    """
+    settings = [f"{key}={meta[key]}" for key in SETTINGS if key in meta]
+    return hashlib.sha256("\0".join(settings).encode()).hexdigest() if settings else ""
+
 
 def chain(previous: str, language: str, attributes: Mapping[str, str], text: str) -> str:
-    r"""The digest of a fence that follows the fence with digest ``previous`` (``""`` for the first).
+    r"""The digest of a fence that follows what has digest ``previous``: a fence, or the page's :func:`beginning`.
 
     A page is one session, so a fence is only as true as what ran before it. Chaining makes that part
     of its identity: whoever changes, removes or reorders a fence has to verify those after it again.
@@ -139,7 +156,7 @@ def parse_page(text: str, name: str, *, root: Path) -> Page:
         FenceError: the front matter is not YAML, or a fence is malformed.
     """
     meta, offset = _front_matter(text, name)
-    return Page(name, text, meta, tuple(_scan(text, name, root, offset)))
+    return Page(name, text, meta, tuple(_scan(text, name, root, offset, beginning(meta))))
 
 
 def _front_matter(text: str, name: str) -> tuple[dict[str, Any], int]:
@@ -162,9 +179,9 @@ def _front_matter(text: str, name: str) -> tuple[dict[str, Any], int]:
     return meta, found.end()
 
 
-def _scan(text: str, name: str, root: Path, offset: int) -> Iterator[Fence]:
+def _scan(text: str, name: str, root: Path, offset: int, previous: str) -> Iterator[Fence]:
     lines = text.splitlines(keepends=True)
-    position, previous = 0, ""
+    position = 0
     opened: _Open | None = None
     comment = 0  # the line on which an HTML comment began, or 0
     for number, raw in enumerate(lines, 1):
@@ -199,6 +216,8 @@ def _scan(text: str, name: str, root: Path, offset: int) -> Iterator[Fence]:
 
 def _comment(line: str, number: int, comment: int) -> int:
     """Follow ``<!--`` and ``-->`` outside fences; inline code does not count."""
+    if "--" not in line:
+        return comment
     for mark in re.findall(r"<!--|-->", re.sub(r"`[^`]*`", "", line)):
         comment = (comment or number) if mark == "<!--" else 0
     return comment
@@ -241,6 +260,8 @@ class _Open:
 
 
 def _open(line: str, number: int, start: int, name: str) -> _Open | None:
+    if "```" not in line and "~~~" not in line:
+        return None
     prefix = _PREFIX.match(line)
     assert prefix is not None  # it matches the empty string
     found = _OPENING.match(line, prefix.end())

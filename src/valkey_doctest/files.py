@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from valkey_doctest.fences import Fence, FenceError
@@ -16,7 +15,7 @@ from valkey_doctest.session import Failure, Session, Skip
 from valkey_doctest.steps import indent
 
 _NAME = re.compile(r"[\w./-]*\.\w+$")
-_LANGUAGES = {".py": "python", ".yml": "yaml", ".yaml": "yaml"}
+_LANGUAGES = {".py": "python", ".lua": "lua", ".yml": "yaml", ".yaml": "yaml"}
 _COMPOSE = ("docker-compose.yml", "compose.yaml")
 
 
@@ -25,17 +24,15 @@ def is_file(fence: Fence) -> bool:
     return bool(fence.title and _NAME.match(fence.title))
 
 
-@dataclass
 class FileStep:
     """A fence whose title is a file's name."""
 
-    fence: Fence
-    lane: str = ""
-    exchanges: int = 0
+    lane = ""
+    exchanges = 0
     commands: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        fence = self.fence
+    def __init__(self, fence: Fence) -> None:
+        self.fence = fence
         self.name = fence.title or ""
         path = PurePosixPath(self.name)
         if path.is_absolute() or ".." in path.parts:
@@ -47,11 +44,11 @@ class FileStep:
                 raise FenceError(
                     fence.page, fence.line, f"`{self.name}`, line {error.lineno}, is not Python: {error.msg}."
                 ) from None
-        elif path.name not in _COMPOSE:
+        elif path.suffix != ".lua" and path.name not in _COMPOSE:
             raise FenceError(
                 fence.page,
                 fence.line,
-                f"nothing here can check `{self.name}`. Python files (*.py) and {' and '.join(_COMPOSE)} can be.",
+                f"nothing here can check `{self.name}`. *.py, *.lua and {' and '.join(_COMPOSE)} can be.",
             )
         if fence.language != _LANGUAGES[path.suffix]:
             raise FenceError(
@@ -59,7 +56,8 @@ class FileStep:
                 fence.line,
                 f"`{self.name}` is {_LANGUAGES[path.suffix]}, but its fence says `{fence.language}`.",
             )
-        self.must_run = path.suffix == ".py"
+        self.use = {".py": f"python {self.name}", ".lua": f"< {self.name}"}.get(path.suffix)
+        """What a ``console`` fence of the page must do with it, because only that shows that it works."""
 
     def run(self, session: Session) -> None:
         """See :class:`valkey_doctest.steps.Step`."""

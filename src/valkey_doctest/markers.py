@@ -13,33 +13,47 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 ANY_ORDER = "any order"
 
 DAY = 86_400.0
 
 _COMMENT = re.compile(r"[ \t]*<!--[ \t]*(?P<text>.*?)[ \t]*-->[ \t]*$")
-_RANGE = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)$")
-_NUMBER = r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w]|\.\d)"
+
+NUMBER = r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w]|\.\d)"
+SIZE = r"(?<![\w.])\d+(?:\.\d+)?[BKMGT](?![\w.])"
+"""A size as ``INFO`` shows it: ``863.20K``, ``1.05M`` (bytesToHuman in Valkey's server.c)."""
+ADDRESS = r"(?<![\w.:])\d{1,3}(?:\.\d{1,3}){3}:\d{1,5}(?!\w)"
+STREAM_ID = r"(?<![\w-])\d{13,}-\d+(?![\w-])"
+UNIX_TIME = r"(?<!\w)\d{10}(?:\d{3}|\d{6}|\.\d+)?(?!\w)"
+VERSION = r"(?<![\w.])\d+\.\d+\.\d+(?![\w.])"
+CLIENT_ID = r"(?:(?<=\bid=)|(?<!\S))[1-9]\d*(?!\S)"
+
+_BOUND = r"(-?\d+(?:\.\d+)?)([BKMGT]?)"
+_RANGE = re.compile(rf"{_BOUND}\.\.{_BOUND}$")
+_WITHIN = re.compile(r"within (\d+(?:\.\d+)?) ?%$")
 
 
 class MarkerError(ValueError):
     """A marker that is not known, or that does not fit the line it stands on."""
 
 
-@dataclass(frozen=True)
-class Marker:
+def _any(_documented: str, _real: str) -> bool:
+    return True
+
+
+class Marker(NamedTuple):
     """One typed marker."""
 
     text: str
     """As the page writes it, such as ``55..60``."""
     pattern: str
     """A regular expression for values of its type."""
-    accepts: Callable[[str], bool]
-    """Whether a value of the type is one the page allows."""
-    binds: bool = False
-    """Whether the documented value stands for the real one on the rest of the page."""
+    accepts: Callable[[str, str], bool] = _any
+    """Whether a real value of the type is one the page allows, given the documented one."""
+    binds: Literal["value", "client-id"] | None = None
+    """How the documented value stands for the real one on the rest of the page, if it does."""
 
 
 def split(line: str) -> tuple[str, str | None]:
@@ -49,92 +63,68 @@ def split(line: str) -> tuple[str, str | None]:
 
 
 def parse(text: str) -> tuple[Marker, ...]:
-    """The markers of a comment's text; none for ``any order``, which is about the whole reply.
+    """The markers of a comment's text, without ``any order``, which is about the whole reply.
 
     Raises:
         MarkerError: a marker is not known.
     """
-    if text == ANY_ORDER:
-        return ()
-    return tuple(_marker(part.strip()) for part in text.split(","))
+    return tuple(_marker(part) for part in _parts(text) if part != ANY_ORDER)
 
 
-def _is_now(value: str) -> bool:
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
+def _is_now(_documented: str, real: str) -> bool:
     """Whether it is a time of about today, in seconds, milli- or microseconds since 1970."""
-    seconds = float(value[:10])
-    return abs(seconds - time.time()) < DAY
+    return abs(float(real[:10]) - time.time()) < DAY
+
+
+_NAMED: dict[str, tuple[str, Callable[[str, str], bool], Literal["value", "client-id"] | None]] = {
+    "stream-id": (STREAM_ID, _any, "value"),
+    "address": (ADDRESS, _any, "value"),
+    "client-id": (CLIENT_ID, _any, "client-id"),
+    "unix-time": (UNIX_TIME, _is_now, None),
+    "version": (VERSION, _any, None),
+}
 
 
 def _marker(text: str) -> Marker:
     if found := _RANGE.match(text):
-        low, high = float(found[1]), float(found[2])
-        if low >= high:
-            raise MarkerError(f"the range `{text}` is empty: write the smaller number first")
-        return Marker(text, _NUMBER, lambda value: low <= float(value) <= high)
-    if text == "stream-id":
-        return Marker(text, r"(?<![\w-])\d{13,}-\d+(?![\w-])", lambda _: True, binds=True)
-    if text == "unix-time":
-        return Marker(text, r"(?<!\w)\d{10}(?:\d{3}|\d{6}|\.\d+)?(?!\w)", _is_now, binds=False)
-    if text == "version":
-        return Marker(text, r"(?<![\w.])\d+\.\d+\.\d+(?![\w.])", lambda _: True)
+        return _range(text, found)
+    if found := _WITHIN.match(text):
+        part = float(found[1]) / 100
+        return Marker(text, NUMBER, lambda documented, real: _is_near(float(documented), float(real), part))
     if found := re.match(r"hex (\d+)$", text):
-        return Marker(text, rf"(?<!\w)[0-9a-f]{{{found[1]}}}(?!\w)", lambda _: True, binds=True)
+        return Marker(text, rf"(?<!\w)[0-9a-f]{{{found[1]}}}(?!\w)", binds="value")
+    if text in _NAMED:
+        return Marker(text, *_NAMED[text])
     raise MarkerError(
-        f"unknown marker `<!-- {text} -->`. Known are: 55..60 (a range), stream-id, hex 40 (its length), version, "
-        "unix-time, any order"
+        f"unknown marker `<!-- {text} -->`. Known are: 55..60 (a range), 900K..2M (a range of sizes), within 5 %, "
+        "stream-id, client-id, address, hex 40 (its length), version, unix-time, any order"
     )
 
 
-def suggest(one: str, other: str) -> str | None:
-    """The markers with which two lines say the same; ``None`` if there are none."""
-    types = ("stream-id", "unix-time", "version", "hex", "range")
-    left, right = _values(one), _values(other)
-    if len(left) != len(right) or _without(one, left) != _without(other, right):
-        return None
-    proposed: list[str] = []
-    for a, b in zip(left, right, strict=True):
-        if a[0] == b[0]:
-            if proposed:
-                return None  # markers bind to the last values: one in between would have to be marked, too
-            continue
-        kinds = [kind for kind in types if _fits(kind, a[0]) and _fits(kind, b[0])]
-        if not kinds:
-            return None
-        proposed.append(_proposal(kinds[0], a[0], b[0]))
-    return ", ".join(proposed) or None
+def _range(text: str, found: re.Match[str]) -> Marker:
+    if bool(found[2]) != bool(found[4]):
+        raise MarkerError(f"the range `{text}` has a unit at one end only: write it at both, as in 900K..2M")
+    low, high = number(found[1] + found[2]), number(found[3] + found[4])
+    if low >= high:
+        raise MarkerError(f"the range `{text}` is empty: write the smaller number first")
+    return Marker(text, SIZE if found[2] else NUMBER, lambda _documented, real: low <= number(real) <= high)
 
 
-_VALUE = re.compile(r"(?<![\w.-])(?:\d{13,}-\d+|\d+\.\d+\.\d+|[0-9a-f]{16,}|-?\d+(?:\.\d+)?)(?![\w]|[.-]\d)")
+def number(text: str) -> float:
+    """A number, or a size with its unit in bytes: 1K is 1024 B, as Valkey counts."""
+    unit = "BKMGT".find(text[-1])
+    return float(text[:-1]) * 1024**unit if unit >= 0 else float(text)
 
 
-def _values(line: str) -> list[re.Match[str]]:
-    return list(_VALUE.finditer(line))
+def _is_near(documented: float, real: float, part: float) -> bool:
+    return abs(real - documented) <= abs(documented) * part
 
 
-def _without(line: str, values: list[re.Match[str]]) -> list[str]:
-    ends = [0, *(end for value in values for end in value.span()), len(line)]
-    return [line[start:end] for start, end in zip(ends[::2], ends[1::2], strict=True)]
-
-
-def _fits(kind: str, value: str) -> bool:
-    if kind == "hex":
-        return bool(re.fullmatch(r"[0-9a-f]{16,}", value)) and not value.isdigit()
-    pattern = _NUMBER if kind == "range" else _marker(kind).pattern
-    return bool(re.fullmatch(pattern, value))
-
-
-def _proposal(kind: str, one: str, other: str) -> str:
-    if kind == "hex":
-        return f"hex {len(one)}"
-    if kind != "range":
-        return kind
-    low, high = sorted((float(one), float(other)))
-    # Two values say little about the next ones: the page's author has to look at it.
-    return f"{low / 2:g}..{high * 2:g}" if low >= 0 else f"{low * 2:g}..{high + (high - low):g}"
-
-
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A documented line with its markers, and where it stands."""
 
     text: str
@@ -142,7 +132,7 @@ class Line:
     """The page's line, from 1."""
     markers: tuple[Marker, ...] = ()
     any_order: bool = False
-    """Whether the lines of the reply that this one begins may come in any order."""
+    """Whether the elements of the outermost array that begins on this line may come in any order."""
 
     def values(self) -> list[re.Match[str]]:
         """The documented values the markers bind to, left to right.
@@ -155,7 +145,7 @@ class Line:
             matches = [m for m in re.finditer(marker.pattern, self.text) if m.end() <= end]
             if not matches:
                 raise MarkerError(f"nothing on this line fits the marker `<!-- {marker.text} -->`")
-            if ".." in marker.text and not marker.accepts(matches[-1][0]):
+            if ".." in marker.text and not marker.accepts(matches[-1][0], matches[-1][0]):
                 raise MarkerError(
                     f"the value {matches[-1][0]} on this line is outside its own marker `<!-- {marker.text} -->`"
                 )
@@ -173,6 +163,6 @@ def read(text: str, number: int) -> Line:
     shown, comment = split(text)
     if comment is None:
         return Line(text.rstrip(), number)
-    line = Line(shown.rstrip(), number, parse(comment), any_order=comment == ANY_ORDER)
+    line = Line(shown.rstrip(), number, parse(comment), any_order=ANY_ORDER in _parts(comment))
     line.values()
     return line

@@ -7,10 +7,14 @@ It ends with status 1 if a mutant is not caught and nothing says why it need not
 
     {"schema": 1, "version": "9.1.2", "provider": "embedded", "pages": 5, "fences": 130, "seconds": 21.0,
      "kinds": [{"kind": "digit changed", "planted": 9, "caught": 8, "replayed": 0, "equivalent": 1, "survived": 0}],
-     "equivalent": [{"reason": "…", "count": 1, "mutants": [{"kind": "…", "page": "…", "line": 1, "was": "…",
-                     "now": "…"}]}],
-     "survived": [{"kind": "…", "page": "…", "line": 1, "was": "…", "now": "…"}],
-     "left out": {"needs Docker": 5}, "commands": {"candidates": 60, "replayed": 40, "seed": 1}}
+     "equivalent": [{"reason": "…", "count": 1, "mutants": [{"kind": "…", "page": "…", "fence": 0, "line": 1,
+                     "was": "…", "now": "…"}]}],
+     "survived": [{"kind": "…", "page": "…", "fence": 0, "line": 1, "was": "…", "now": "…"}],
+     "left out": {"needs Docker": 5}, "commands": {"candidates": 60, "replayed": 40, "seed": 1},
+     "digests": {"docs/page.md": "…"}, "of each page": […], "made with": {…}}
+
+A page whose fences are as they were (``digests``, see :attr:`valkey_doctest.fences.Page.digest`) is not judged again
+by the same program with the same options (``made with``): what was found is taken over, survivors excepted.
 """
 
 from __future__ import annotations
@@ -18,13 +22,15 @@ from __future__ import annotations
 import argparse
 import copy
 import functools
+import hashlib
 import json
 import multiprocessing
+import os
 import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -32,7 +38,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from valkey_doctest import fences, whole
-from valkey_doctest.fences import FenceError, parse_page, read_page
+from valkey_doctest import page as page_of
+from valkey_doctest.fences import Fence, FenceError, Page, parse_page, read_page
 from valkey_doctest.files import FileStep
 from valkey_doctest.names import Names
 from valkey_doctest.page import Plan, plan, replay
@@ -43,8 +50,10 @@ from valkey_doctest.servers import Provider, ServerError
 from valkey_doctest.servers.choose import choose
 from valkey_doctest.session import Failure, Session, Skip
 from valkey_doctest.steps import Step
+from valkey_doctest.transcript import Blocked
 
 Fate = Literal["caught", "equivalent", "survived"]
+FATES: tuple[Fate, ...] = ("caught", "equivalent", "survived")
 
 DEADLINE = 10.0
 MUTANT_DEADLINE = 2.0
@@ -68,13 +77,17 @@ class Tally:
     left_out: Counter[str] = field(default_factory=Counter)
     problem: str | None = None
 
+    def add(self, mutant: Mutant, fate: Fate, *, replayed: bool) -> None:
+        """Note a fate; the page that was changed is no longer needed."""
+        self.fates.append((replace(mutant, text=""), fate, replayed))
+
 
 def judge_page(path: Path, root: Path, most: int, seed: int) -> Tally:
     """Plant and judge the mutants of a page, but for those that need a real replay."""
     page = read_page(path, root=root)
-    planned = plan(page)
     tally = Tally(page.path, len(page.fences))
-    with _servers() as (provider, reaper), _cached_includes():
+    with _servers() as (provider, reaper), _cached_includes(), _cached_steps():
+        planned = plan(page)
         tally.version = provider.version
         results, recordings = record(
             planned, lambda kind: RecordingSession(provider, reaper, kind, DEADLINE), provider.version
@@ -93,7 +106,7 @@ def judge_page(path: Path, root: Path, most: int, seed: int) -> Tally:
         for mutant in _planted(planned, recordings):
             try:
                 fate: Fate = "caught" if _is_caught(mutant, planned, recordings, root) else _otherwise(mutant)
-                tally.fates.append((mutant, fate, False))
+                tally.add(mutant, fate, replayed=False)
             except DivergedError:
                 tally.open.append(mutant)
     planter = Planter(planned)
@@ -209,13 +222,41 @@ def _servers() -> Iterator[tuple[Provider, Reaper]]:
 
 @contextmanager
 def _cached_includes() -> Iterator[None]:
-    """Read other files once, not for every mutant; they do not change, and it takes most of the time."""
-    real = fences._include  # noqa: SLF001
+    """Read other files once, not for every mutant; they do not change, and it takes most of the time.
+
+    So does what most mutants have in common.
+    """
+    real, normalize = fences._include, fences.normalize  # noqa: SLF001
     fences._include = functools.cache(real)  # noqa: SLF001
+    fences.normalize = functools.cache(normalize)
     try:
         yield
     finally:
         fences._include = real  # noqa: SLF001
+        fences.normalize = normalize
+
+
+@contextmanager
+def _cached_steps() -> Iterator[None]:
+    """Plan a fence once for all mutants in which it, its place and what its step depends on are the same."""
+    real = page_of._step  # noqa: SLF001
+    known: dict[object, Step] = {}
+
+    def step(
+        fence: Fence, previous: Step | None, following: Fence | None, blocked: Mapping[str, Blocked | None]
+    ) -> Step:
+        attributes = tuple(sorted(fence.attributes.items()))
+        what = fence.line, fence.indent, fence.language, attributes, fence.text, fence.included
+        around = type(previous), following and (following.language, following.title), blocked.get(fence.title or "")
+        if (what, around) not in known:
+            known[what, around] = real(fence, previous, following, blocked)
+        return known[what, around]
+
+    page_of._step = step  # noqa: SLF001
+    try:
+        yield
+    finally:
+        page_of._step = real  # noqa: SLF001
 
 
 def run(paths: list[Path], root: Path, *, jobs: int, most: int, seed: int) -> list[Tally]:
@@ -223,57 +264,111 @@ def run(paths: list[Path], root: Path, *, jobs: int, most: int, seed: int) -> li
     if jobs == 1:
         tallies = [judge_page(path, root, most, seed) for path in paths]
         for tally in tallies:
-            tally.fates += [(mutant, judge_in_earnest(tally.page, mutant, root), True) for mutant in tally.open]
+            for mutant in tally.open:
+                tally.add(mutant, judge_in_earnest(tally.page, mutant, root), replayed=True)
         return tallies
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         tallies = list(pool.map(judge_page, paths, *([each] * len(paths) for each in (root, most, seed))))
         waiting = [(tally, mutant) for tally in tallies for mutant in tally.open]
         fates = pool.map(judge_in_earnest, [t.page for t, _ in waiting], [m for _, m in waiting], [root] * len(waiting))
         for (tally, mutant), fate in zip(waiting, fates, strict=True):
-            tally.fates.append((mutant, fate, True))
+            tally.add(mutant, fate, replayed=True)
     return tallies
 
 
-def summary(tallies: list[Tally], seconds: float, seed: int) -> dict[str, Any]:
-    """What ``build/mutants.json`` says."""
-    fates = [(tally.page, *fate) for tally in tallies for fate in tally.fates]
-    kinds = []
+Said = dict[str, Any]
+"""What is said of a page, in the form of the file."""
+
+
+def say(tally: Tally, page: Page) -> Said:
+    """What is said of a page in ``build/mutants.json``: enough to be taken over as long as its fences stay."""
+    kinds = {}
     for kind in KINDS:
-        count = Counter(fate for _, mutant, fate, _ in fates if mutant.kind == kind)
-        replayed = sum(real for _, mutant, _, real in fates if mutant.kind == kind)
-        kinds.append(
-            {"kind": kind, "planted": count.total(), "replayed": replayed}
-            | {fate: count[fate] for fate in ("caught", "equivalent", "survived")}
-        )
-    equivalent: dict[str, list[dict[str, Any]]] = {}
-    for page, mutant, fate, _ in fates:
+        count = Counter(fate for mutant, fate, _ in tally.fates if mutant.kind == kind)
+        replayed = sum(real for mutant, _, real in tally.fates if mutant.kind == kind)
+        kinds[kind] = {"planted": count.total(), "replayed": replayed} | {fate: count[fate] for fate in FATES}
+    equivalent: dict[str, list[Said]] = {}
+    for mutant, fate, _ in tally.fates:
         if fate == "equivalent":
-            equivalent.setdefault(mutant.equivalent or "", []).append(_shown(page, mutant))
+            equivalent.setdefault(mutant.equivalent or "", []).append(_shown(tally.page, mutant))
     return {
-        "schema": 1,
-        "version": tallies[0].version,
-        "provider": "embedded",
-        "pages": len(tallies),
-        "fences": sum(tally.fences for tally in tallies),
-        "seconds": round(seconds, 1),
+        "page": tally.page,
+        "digest": page.digest,
+        "lines": [fence.line for fence in page.fences],
         "kinds": kinds,
-        "equivalent": [{"reason": why, "count": len(each), "mutants": each} for why, each in equivalent.items()],
-        "survived": [_shown(page, mutant) for page, mutant, fate, _ in fates if fate == "survived"],
-        "left out": dict(sum((tally.left_out for tally in tallies), Counter())),
-        "commands": {
-            "candidates": sum(tally.candidates for tally in tallies),
-            "replayed": sum(mutant.kind == "command changed" for _, mutant, _, _ in fates),
-            "seed": seed,
-        },
+        "equivalent": equivalent,
+        "survived": [_shown(tally.page, mutant) for mutant, fate, _ in tally.fates if fate == "survived"],
+        "left out": dict(tally.left_out),
+        "candidates": tally.candidates,
     }
 
 
-def _shown(page: str, mutant: Mutant) -> dict[str, Any]:
-    return {"kind": mutant.kind, "page": page, "line": mutant.line, "was": mutant.was, "now": mutant.now}
+def _shown(page: str, mutant: Mutant) -> Said:
+    shown = {"kind": mutant.kind, "page": page, "fence": mutant.place, "line": mutant.line}
+    return shown | {"was": mutant.was, "now": mutant.now}
 
 
-def table(said: dict[str, Any]) -> Iterable[str]:
-    """The summary for people."""
+def take_over(path: Path, made_with: Said, pages: Iterable[Page]) -> dict[str, Said]:
+    """What the file says of pages whose fences are as they were, by page; lines are those of the page now."""
+    try:
+        said = json.loads(path.read_text("utf-8"))
+        known = {each["page"]: each for each in said["of each page"] if said["made with"] == made_with}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # it is made anew
+    taken = {}
+    for page in pages:
+        each = known.get(page.path)
+        if each and each["digest"] == page.digest and not each["survived"]:
+            lines = [fence.line for fence in page.fences]
+            for mutant in (mutant for mutants in each["equivalent"].values() for mutant in mutants):
+                mutant["line"] += lines[mutant["fence"]] - each["lines"][mutant["fence"]]
+            taken[page.path] = each | {"lines": lines}
+    return taken
+
+
+def summary(each: Sequence[Said], seconds: float, made_with: Said) -> Said:
+    """What ``build/mutants.json`` says."""
+    equivalent: dict[str, list[Said]] = {}
+    for of in each:
+        for why, mutants in of["equivalent"].items():
+            equivalent.setdefault(why, []).extend(mutants)
+    counted = ("planted", "replayed", *FATES)
+    kinds = [{"kind": kind} | {what: sum(of["kinds"][kind][what] for of in each) for what in counted} for kind in KINDS]
+    return {
+        "schema": 1,
+        "version": made_with["version"],
+        "provider": "embedded",
+        "pages": len(each),
+        "fences": sum(len(of["lines"]) for of in each),
+        "seconds": round(seconds, 1),
+        "kinds": kinds,
+        "equivalent": [{"reason": why, "count": len(them), "mutants": them} for why, them in equivalent.items()],
+        "survived": [mutant for of in each for mutant in of["survived"]],
+        "left out": dict(sum((Counter(of["left out"]) for of in each), Counter())),
+        "commands": {
+            "candidates": sum(of["candidates"] for of in each),
+            "replayed": sum(of["kinds"]["command changed"]["planted"] for of in each),
+            "seed": made_with["seed"],
+        },
+        "digests": {of["page"]: of["digest"] for of in each},
+        "of each page": list(each),
+        "made with": made_with,
+    }
+
+
+def _program() -> str:
+    """A digest of this program, servers' part included: what it found is not what a changed one would find."""
+    folder = Path(__file__).parent
+    files = sorted([*folder.glob("*.py"), *folder.glob("servers/*.py"), *folder.glob("shim/*.py")])
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def table(said: Said, taken: int) -> Iterable[str]:
+    """The summary for people.
+
+    Args:
+        taken: how many pages were not judged again.
+    """
     columns = ("planted", "caught", "equivalent", "survived")
     rows = [*said["kinds"], {"kind": "all", **{c: sum(k[c] for k in said["kinds"]) for c in columns}}]
     yield f"{'':20}" + "".join(f"{column:>12}" for column in columns)
@@ -288,6 +383,9 @@ def table(said: dict[str, Any]) -> Iterable[str]:
         f"Commands were changed in {commands['replayed']} of {commands['candidates']} transcripts that must show it "
         f"(seed {commands['seed']}). {said['pages']} pages, Valkey {said['version']}, {said['seconds']} s."
     )
+    if taken:
+        has = "has" if taken == 1 else "have"
+        yield f"{taken} of the pages {has} the same fences as last time: what was found then still holds."
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -295,30 +393,49 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m valkey_doctest.mutants", description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, help="where the pages are")
     parser.add_argument("--output", type=Path, default=DEFAULT_PATH)
-    parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
+    jobs = os.cpu_count() or 1
+    parser.add_argument("--jobs", type=int, default=jobs, help=f"processes (default: {jobs}, one a processor)")
     parser.add_argument("--commands", type=int, default=10, help="changed commands a page, at most (default: 10)")
     parser.add_argument("--seed", type=int, default=1, help="which of them (default: 1)")
+    parser.add_argument(
+        "--optional", action="store_true", help="where there is no embedded server, say so and make nothing"
+    )
     options = parser.parse_args(arguments)
     started = time.monotonic()
     root = Path.cwd()
     try:
-        paths = [path for path in sorted(options.folder.rglob("*.md")) if read_page(path, root=root).fences]
-        if not paths:
+        pages = {path: read_page(path, root=root) for path in sorted(options.folder.rglob("*.md"))}
+        pages = {path: page for path, page in pages.items() if page.fences}
+        if not pages:
             print(f"{options.folder}: no page has a fence, so there is nothing to change.", file=sys.stderr)
             return 1
-        tallies = run(paths, root, jobs=options.jobs, most=options.commands, seed=options.seed)
+        try:
+            with _servers() as (provider, _):
+                made_with = {"program": _program(), "version": provider.version}
+        except ServerError:
+            if not options.optional:
+                raise
+            print("No embedded server is here, so nothing was planted, and the site says so.")
+            return 0
+        made_with |= {"commands": options.commands, "seed": options.seed}
+        taken = take_over(options.output, made_with, pages.values())
+        new = [path for path, page in pages.items() if page.path not in taken]
+        tallies = run(new, root, jobs=options.jobs, most=options.commands, seed=options.seed)
     except (FenceError, ServerError) as error:
         print(error, file=sys.stderr)
         return 1
     if problems := [tally.problem for tally in tallies if tally.problem]:
         print("\n".join(problems), file=sys.stderr)
         return 1
-    said = summary(tallies, time.monotonic() - started, options.seed)
+    judged = {tally.page: say(tally, pages[path]) for path, tally in zip(new, tallies, strict=True)}
+    each = [judged.get(page.path) or taken[page.path] for page in pages.values()]
+    said = summary(each, time.monotonic() - started, made_with)
     whole.write(options.output, (json.dumps(said, indent=1, ensure_ascii=False) + "\n").encode())
-    print("\n".join(table(said)))
-    for each in said["survived"]:
+    print("\n".join(table(said, len(taken))))
+    for mutant in said["survived"]:
         print(
-            f"{each['page']}:{each['line']}: nobody notices: {each['kind']}: {each['was']!r} -> {each['now']!r}",
+            f"{mutant['page']}:{mutant['line']}: nobody notices: {mutant['kind']}: "
+            f"{mutant['was']!r} -> {mutant['now']!r}",
             file=sys.stderr,
         )
     return bool(said["survived"])

@@ -16,6 +16,11 @@ _ADDRESS = re.compile(
     r"""(?<![\w.-])(?P<before>(?:127\.0\.0\.1|localhost)(?::|["']?[\s\0]+["']?)|-p[\s\0]+)(?P<port>\d+)(?!\w)"""
 )
 
+_CLIENT_IDS = re.compile(r"(?P<before>\b(?:ID|UNBLOCK|REDIRECT)[\s\0]+)(?P<ids>\d+(?:[\s\0]+\d+)*)", re.IGNORECASE)
+"""Where a ``CLIENT`` command says which clients it is about. A bare number elsewhere is data."""
+
+_SHOWN_CLIENT_ID = re.compile(r"(?P<before>\b(?:id|redir)=)(?P<id>\d+)\b")
+
 
 class NameConflictError(Exception):
     """One documented value was to stand for two real ones, or the reverse."""
@@ -38,6 +43,7 @@ class Names:
     _real: dict[str, str] = field(default_factory=dict)
     _shown: dict[str, str] = field(default_factory=dict)
     _ports: dict[str, str] = field(default_factory=dict)
+    _clients: dict[str, str] = field(default_factory=dict)
 
     def bind(self, documented: str, real: str) -> None:
         """Let ``documented`` stand for ``real`` from now on, both ways.
@@ -53,6 +59,17 @@ class Names:
             raise NameConflictError(f"the page calls {real} {documented}, but called it {self._shown[real]} before")
         self._real[documented] = real
         self._shown[real] = documented
+
+    def bind_client_id(self, documented: str, real: str) -> None:
+        """Let a client's documented id stand for its real one in ``CLIENT`` commands, and after ``id=`` in replies.
+
+        Raises:
+            NameConflictError: either stands for something else already.
+        """
+        known = self._clients.get(documented, real)
+        if known != real or any(documented != one for one, other in self._clients.items() if other == real):
+            raise NameConflictError(f"the page calls client {real} {documented}, which it did not before")
+        self._clients[documented] = real
 
     def show(self, real: str, documented: str) -> None:
         """Translate ``real`` where it comes back, but leave ``documented`` alone where it is sent.
@@ -73,7 +90,12 @@ class Names:
         """What a page says, as it must be sent."""
         if self._ports:
             text = _ADDRESS.sub(lambda match: match["before"] + self._ports.get(match["port"], match["port"]), text)
+        if self._clients and re.match(r"\s*CLIENT\b", text, re.IGNORECASE):
+            text = _CLIENT_IDS.sub(lambda match: match["before"] + self._client_ids(match["ids"]), text)
         return _replace(text, self._real)
+
+    def _client_ids(self, documented: str) -> str:
+        return re.sub(r"\d+", lambda match: self._clients.get(match[0], match[0]), documented)
 
     def arguments_to_real(self, arguments: Sequence[str]) -> list[str]:
         """What a page gives to a program, as the program must get it."""
@@ -85,6 +107,9 @@ class Names:
 
     def to_documented(self, text: str) -> str:
         """What came back, as a page would say it."""
+        if self._clients:
+            shown = {real: documented for documented, real in self._clients.items()}
+            text = _SHOWN_CLIENT_ID.sub(lambda match: match["before"] + shown.get(match["id"], match["id"]), text)
         return _replace(text, self._shown)
 
 

@@ -11,9 +11,10 @@ from valkey_doctest import shell
 from valkey_doctest.edits import Edit
 from valkey_doctest.fences import Fence, FenceError, Page
 from valkey_doctest.files import FileStep, is_file
+from valkey_doctest.machine import explain
 from valkey_doctest.record import Verdict
 from valkey_doctest.servers import ServerError, deployments
-from valkey_doctest.session import Failure, Session, Skip
+from valkey_doctest.session import NEEDS_OWN_SERVER, Failure, Session, Skip
 from valkey_doctest.steps import OutputStep, PyconStep, PythonStep, Step, TranscriptStep
 from valkey_doctest.transcript import INTERRUPT, LANGUAGE, Blocked
 
@@ -46,6 +47,8 @@ class Plan:
     steps: tuple[Step, ...]
     deployment: str
     since: str | None
+    stops_server: bool
+    """Whether it does more to the server that it is given than ask it."""
 
 
 def plan(page: Page) -> Plan:
@@ -77,7 +80,8 @@ def plan(page: Page) -> Plan:
                 f"Show what comes of it, or interrupt it with a line `{INTERRUPT}`.",
             )
     _check_programs(page, steps)
-    return Plan(page, tuple(steps), deployment, str(since) if since is not None else None)
+    stops_server = any(isinstance(step, shell.ConsoleStep) and step.stops_server for step in steps)
+    return Plan(page, tuple(steps), deployment, str(since) if since is not None else None, stops_server)
 
 
 def _step(fence: Fence, previous: Step | None, following: Fence | None, blocked: Mapping[str, Blocked | None]) -> Step:
@@ -94,7 +98,9 @@ def _step(fence: Fence, previous: Step | None, following: Fence | None, blocked:
     if _is_output(fence):
         if not isinstance(previous, PythonStep):
             raise FenceError(fence.page, fence.line, "an Output fence must follow a `python` fence directly.")
-        return OutputStep(fence)
+        # Where the Python is not run, there is no output.
+        conditions = {key: value for key, value in previous.fence.attributes.items() if key in ("since", "skip")}
+        return OutputStep(replace(fence, attributes={**conditions, **fence.attributes}))
     raise FenceError(
         fence.page,
         fence.line,
@@ -111,11 +117,11 @@ def _check_programs(page: Page, steps: Iterable[Step]) -> None:
     """A program that is shown is also run."""
     console = "\n".join(step.fence.text for step in steps if isinstance(step, shell.ConsoleStep))
     for step in steps:
-        if isinstance(step, FileStep) and step.must_run and f"python {step.name}" not in console:
+        if isinstance(step, FileStep) and step.use and step.use not in console:
             raise FenceError(
                 page.path,
                 step.fence.line,
-                f"the program `{step.name}` is shown but never run. Add a `console` fence with `$ python {step.name}`.",
+                f"`{step.name}` is shown but never used. Add a `console` fence with `{step.use}` in a command.",
             )
 
 
@@ -131,7 +137,15 @@ def replay(plan: Plan, open_session: Callable[[str], Session], version: str, *, 
         version: the server's, such as ``9.1.2`` or ``9.1``.
         trusting: whether what needs a newer version, as the page says, is left out.
     """
-    session: Session | None = None
+    opened: list[Session] = []
+
+    def session() -> Session:
+        if not opened:
+            opened.append(open_session(plan.deployment))
+        if plan.stops_server and not opened[0].owns_servers:
+            raise Skip(NEEDS_OWN_SERVER)
+        return opened[0]
+
     broken: dict[str, str] = {}  # lane to the reason why it stopped
     gone: str | None = None
     results = []
@@ -142,32 +156,38 @@ def replay(plan: Plan, open_session: Callable[[str], Session], version: str, *, 
                 results.append(Result("skipped", reason))
                 continue
             started = time.monotonic()
-            try:
-                session = session or open_session(plan.deployment)
-                step.run(session)
-            except Skip as skip:
-                results.append(Result("skipped", str(skip)))
-            except Failure as failure:
-                ended = session.why_gone() if session else None
-                message = str(failure)
-                if ended:
-                    message = f"{ended}\n\nSo {message}"
-                    gone = f"the server ended at line {failure.line}"
-                edits = () if ended else failure.edits
-                seconds = time.monotonic() - started
-                results.append(Result("failed", message, failure.line, edits, seconds))
-                if step.lane and failure.breaks:
-                    broken[step.lane] = f"line {failure.line}, before it, failed"
-            except ServerError as error:
-                gone = f"no server since line {step.fence.line}"
-                seconds = time.monotonic() - started
-                results.append(Result("failed", str(error), step.fence.line, seconds=seconds))
-            else:
-                results.append(Result("passed", seconds=time.monotonic() - started))
+            result, stops_lane, gone = _attempt(step, session)
+            results.append(replace(result, seconds=time.monotonic() - started))
+            if step.lane and stops_lane:
+                broken[step.lane] = stops_lane
     finally:
-        if session:
-            session.close()
+        for each in opened:
+            each.close()
     return results
+
+
+def _attempt(step: Step, session: Callable[[], Session]) -> tuple[Result, str | None, str | None]:
+    """Run a step; its result, and why the rest of its lane and of the whole page is not run, if so.
+
+    Args:
+        session: gives the page's one session.
+    """
+    line = step.fence.line
+    try:
+        step.run(session())
+    except Skip as skip:
+        return Result("skipped", str(skip)), None, None
+    except Failure as failure:
+        if ended := session().why_gone():
+            reason = f"{ended}\n\nSo {failure}"
+            return Result("failed", reason, failure.line), None, f"the server ended at line {failure.line}"
+        stops_lane = f"line {failure.line}, before it, failed" if failure.breaks else None
+        return Result("failed", str(failure), failure.line, failure.edits), stops_lane, None
+    except ServerError as error:
+        return Result("failed", str(error), line), None, f"no server since line {line}"
+    except OSError as error:
+        return Result("failed", explain(error), line), None, f"this machine did not let line {line} run"
+    return Result("passed"), None, None
 
 
 def too_cautious(

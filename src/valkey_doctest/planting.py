@@ -38,6 +38,7 @@ WIDER = "a wider range allows all that the narrower one did; how wide it may be 
 
 _ELAPSED = re.compile(r"\(\d+\.\d\ds\)$")
 _INDEX = re.compile(r"(?:\s*\d+[)~#] )*")
+_ELEMENT = re.compile(r"\s*\d+[)~#] ")
 _ABSENT = re.compile(r"\(nil\)|\(integer\) (?:0|-2)$|\(empty |\(error\) |none$|1\) \(nil\)")
 _RANGE = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)")
 
@@ -78,6 +79,8 @@ _READERS = frozenset(
         "ZSCORE",
     }
 )
+# Those of them that give one number for several keys.
+_TOTALS = frozenset({"EXISTS", "PFCOUNT"})
 # Commands that make the key that is their first argument.
 _WRITERS = frozenset(
     {
@@ -175,10 +178,10 @@ class Planter:
         yield self._mutant("line added", place, last, [raw[-1], _bare(raw[-1], reply[-1])])
         for line in reply if len(reply) > 1 else ():
             yield self._mutant("line dropped", place, line.number, [], equivalent=_elapsed([line]))
-        for one, other in pairwise(reply):
+        for index, (one, other) in enumerate(pairwise(reply)):
             (a, b), (c, d) = _parts(one), _parts(other)
             if b != d:
-                why = UNORDERED if reply[0].any_order else None
+                why = UNORDERED if _in_any_order(reply[: index + 2]) else None
                 new = [self._shown(one, a + d), self._shown(other, c + b)]
                 yield self._mutant("lines swapped", place, one.number, new, old=2, equivalent=why)
 
@@ -279,7 +282,22 @@ def _exchanges(fence: Fence) -> list[Exchange]:
 
 def _tells(exchange: Exchange) -> bool:
     """Whether the reply says that its key is there."""
+    words = exchange.command.split()
+    if words[0].upper() in _TOTALS and len(words) > 2:  # noqa: PLR2004  name and key
+        return False
     return bool(exchange.reply) and not _ABSENT.match(exchange.reply[0].text) and exchange.reply[0].text != '""'
+
+
+def _in_any_order(lines: tuple[Line, ...]) -> bool:
+    """Whether an array may have any order that holds the last two of these lines; they are a reply's first ones."""
+    for place, line in enumerate(lines[:-1]):
+        if not line.any_order:
+            continue
+        outer = _ELEMENT.match(line.text) if place else None  # the array begins after this
+        width = outer.end() if outer else 0
+        if all(not later.text[:width].strip() for later in lines[place + 1 :]):
+            return True
+    return False
 
 
 def _prompt_changes(fence: Fence, text: str, page: str) -> Iterator[tuple[str, str]]:

@@ -163,6 +163,10 @@ class _Playback(Session):
     def has_docker(self) -> bool:
         return True  # whether a step can be run was found out when it was recorded
 
+    @property
+    def owns_servers(self) -> bool:
+        return True  # as before
+
     def terminal(self, title: str, port: int | None = None) -> Any:  # noqa: ARG002
         self.take("terminal", ())
         return _Player(self)

@@ -9,10 +9,15 @@ A project's ``conftest.py`` says which pages are verified::
 
 from __future__ import annotations
 
+import argparse
+import gc
 import inspect
+import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +28,14 @@ from sybil.integration.pytest import SybilFile, SybilItem
 
 from valkey_doctest import record
 from valkey_doctest.fences import FenceError, read_page
+from valkey_doctest.listed import Lists
+from valkey_doctest.machine import explain
 from valkey_doctest.page import Result
 from valkey_doctest.reaper import Reaper
 from valkey_doctest.record import Entry, Run
 from valkey_doctest.servers import Provider, ServerError
-from valkey_doctest.servers.choose import CHOICES, choose
+from valkey_doctest.servers.choose import KINDS, choose
+from valkey_doctest.servers.external import EXAMPLE, ExternalProvider, is_url
 from valkey_doctest.session import Session
 from valkey_doctest.steps import Step
 from valkey_doctest.sybil_page import PageDocument, PageEvaluator, PageParser
@@ -44,8 +52,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--valkey-server",
         default="auto",
-        choices=CHOICES,
-        help="where servers come from; auto: a container if its image is here, else embedded; all: every one at hand",
+        type=_server,
+        metavar="KIND",
+        help="where servers come from; auto: a container if its image is here, else embedded (also: container, "
+        f"embedded); all: every one at hand; {EXAMPLE}: an empty server that runs there, the same for all pages",
     )
     group.addoption(
         "--valkey-version",
@@ -76,30 +86,50 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def _server(kind: str) -> str:
+    if kind in KINDS or is_url(kind):
+        return kind
+    raise argparse.ArgumentTypeError(f"`{kind}` is none of {', '.join(KINDS)}, and no URL such as {EXAMPLE}")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register what lives as long as the run."""
-    config.pluginmanager.register(ValkeyPages(config), "valkey_pages")
+    if is_url(config.getoption("--valkey-server")) and config.getoption("dist", "no") != "no":
+        raise pytest.UsageError(
+            "--valkey-server=URL is one server for all pages, so they cannot run side by side: leave out -n."
+        )
+    gc.freeze()  # what is imported by now stays: looking at it again and again takes a twentieth of a page's time
+    state = ValkeyPages(config)
+    config.pluginmanager.register(state, "valkey_pages")
+    collects = config.getoption("dist", "no") == "no" or hasattr(config, "workerinput")
+    if collects and not config.option.collectonly and _pages_among(config):
+        with suppress(pytest.UsageError):  # said when the pages are collected
+            state.providers()[0].expect(0)
+
+
+def _pages_among(config: pytest.Config) -> bool:
+    """Whether what is to be collected has to do with pages."""
+    arguments = [config.invocation_params.dir / argument.split("::")[0] for argument in config.args]
+    return any(a.is_relative_to(root) or root.is_relative_to(a) for a in arguments for root in _folders)
+
+
+_folders: list[Path] = []
+"""Where pages are."""
 
 
 def pages(folder: str) -> Callable[[Path, pytest.Collector], SybilFile | None]:
     """A ``pytest_collect_file`` hook that verifies every Markdown file in a folder beside the calling file."""
-    root = Path(inspect.stack()[1].filename).parent / folder
+    root = Path(sys._getframe(1).f_code.co_filename).parent / folder  # noqa: SLF001  inspect.stack() takes 20 ms
+    _folders.append(root)
 
     def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SybilFile | None:
         state: ValkeyPages = parent.config.pluginmanager.get_plugin("valkey_pages")  # type: ignore[assignment]
         if file_path.suffix != ".md" or not file_path.is_relative_to(root):
             return None
-        document = type("PageDocument", (PageDocument,), {"root": parent.config.rootpath})
-        sybils = [
-            Sybil(
-                parsers=[PageParser(provider, state.open_session, updates=state.updates)],
-                patterns=["*.md"],
-                path=str(root),
-                document_types={".md": document},
-                name=f"{provider.name}-{provider.version}",
-            )
-            for provider in state.providers()
-        ]
+        try:
+            sybils = state.sybils(root)
+        except (pytest.UsageError, ServerError) as error:
+            raise pytest.Collector.CollectError(str(error)) from None  # as a message, not as a traceback
         return sybil_pytest.pytest_integration(*sybils)(file_path, parent)
 
     return pytest_collect_file
@@ -113,7 +143,8 @@ class ValkeyPages:
         self._reaper = Reaper()
         self._providers: list[Provider] | None = None
         self._entries: list[Entry] = []
-        self._problem: str | None = None
+        self._lists = Lists(config, config.rootpath / config.getoption("--valkey-record"))
+        self._problems: list[str] = []
 
     def providers(self) -> list[Provider]:
         """The providers that the options ask for.
@@ -124,14 +155,36 @@ class ValkeyPages:
         if self._providers is None:
             option = self._config.getoption
             try:
-                self._providers = choose(
+                chosen = choose(
                     option("--valkey-server"), option("--valkey-version"), option("--valkey-image"), self._reaper
                 )
-            except ServerError as error:
-                raise pytest.UsageError(str(error)) from None
-            if self.updates and len(self._providers) > 1:
+            except (ServerError, OSError) as error:
+                raise pytest.UsageError(explain(error) if isinstance(error, OSError) else str(error)) from None
+            if self.updates and len(chosen) > 1:
                 raise pytest.UsageError("--update-docs writes the replies of one server: name one --valkey-version.")
+            self._providers = chosen
         return self._providers
+
+    @cache  # noqa: B019  lives as long as the run
+    def sybils(self, root: Path) -> list[Sybil]:
+        """What reads the pages under a folder, one for each provider.
+
+        Raises:
+            pytest.UsageError: there is no provider.
+        """
+        document = type("PageDocument", (PageDocument,), {"root": self._config.rootpath})
+        # A Sybil asks which module makes it; finding that out among all of them takes 10 ms.
+        inspect.modulesbyfile[__file__] = __name__
+        return [
+            Sybil(
+                parsers=[PageParser(provider, self.open_session, updates=self.updates)],
+                patterns=["*.md"],
+                path=str(root),
+                document_types={".md": document},
+                name=f"{provider.name}-{provider.version}",
+            )
+            for provider in self.providers()
+        ]
 
     @property
     def updates(self) -> bool:
@@ -140,7 +193,10 @@ class ValkeyPages:
 
     def open_session(self, provider: Provider, deployment: str) -> Session:
         """A page's session."""
-        return Session(provider, self._reaper, deployment, self._config.getoption("--valkey-deadline"))
+        deadline = self._config.getoption("--valkey-deadline")
+        return Session(
+            provider, self._reaper, deployment, deadline, at_end=self._lists.at_end if provider.fresh else None
+        )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -161,9 +217,15 @@ class ValkeyPages:
                 self._entries.append(record.entry(value))
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Merge the verdicts into the record."""
-        if not self._entries:
-            return
+        """Give back the server that was lent to us, and merge the verdicts into the record."""
+        self._give_up(self._reaper.close())
+        for provider in self._providers or []:
+            if isinstance(provider, ExternalProvider) and (changed := provider.restore()):
+                self._problems.append(f"pages leave their server changed, so the next page finds it so: {changed}")
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        self._lists.hand_over()
+        if not self._entries or hasattr(self._config, "workeroutput"):
+            return  # of xdist's processes, the main one has all verdicts
         root = self._config.rootpath
         current = {}
         for page in {entry.page for entry in self._entries}:
@@ -176,14 +238,32 @@ class ValkeyPages:
             with record.locked(path):
                 known = record.load(path)
                 known.merge(self._entries, current=current)
+                known.commands |= self._lists.found
                 record.save(known, path)
         except (OSError, record.RecordError) as error:
-            self._problem = f"the record could not be written: {error}"
+            why = explain(error) if isinstance(error, OSError) else error
+            self._problems.append(f"the record could not be written: {why}")
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+    def _give_up(self, commands: Sequence[str]) -> None:
+        """Name what is left behind, in the process that reports."""
+        if hasattr(self._config, "workeroutput"):
+            self._config.workeroutput[_PROPERTY] = commands
+        else:
+            self._problems += [
+                f"not everything could be removed. When Docker or the server answers again, run `{each}`"
+                for each in commands
+            ]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:  # noqa: ARG002
+        """Take over what a process of xdist's found out, and what it leaves behind."""
+        self._lists.take_over(node)
+        self._give_up(getattr(node, "workeroutput", {}).get(_PROPERTY, []))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Say what was verified on what, and what was not and why."""
-        if not self._entries:
+        if not self._entries and not self._problems:
             return
         write = terminalreporter.write_line
         terminalreporter.section("Valkey pages", "-")
@@ -198,8 +278,8 @@ class ValkeyPages:
             for reason, count in Counter(r.reason for _, r in here if r.verdict == "skipped").items():
                 skipped = [e for e, r in here if r.verdict == "skipped" and r.reason == reason]
                 write(f"  {count} not run: {reason}: {_places(skipped)}")
-        if self._problem:
-            write(f"ERROR: {self._problem}", red=True)
+        for problem in self._problems:
+            write(f"ERROR: {problem}", red=True)
 
     def pytest_unconfigure(self) -> None:
         """Leave nothing behind."""
@@ -223,6 +303,7 @@ def _entry(evaluator: PageEvaluator, step: Step, result: Result) -> dict[str, An
         verdict=result.verdict,
         reason=result.reason,
         seconds=round(result.seconds, 4),
+        ran=evaluator.ran(step),
     )
     fence = step.fence
     return asdict(Entry(fence.digest, fence.page, fence.line, fence.language, step.exchanges, step.commands, (run,)))

@@ -10,17 +10,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from valkey_doctest.reaper import Reaper
 
 _WORKER = Path(__file__).with_name("python_worker.py")
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """What a piece of Python did."""
 
     output: str
@@ -43,21 +42,25 @@ class Interpreter:
     def __init__(self, folder: Path, environment: Mapping[str, str], reaper: Reaper, *, deadline: float) -> None:
         self._deadline = deadline
         self._reaper = reaper
-        self._output = (folder.parent / "python-output").open("w+b")
-        self._errors = (folder.parent / "python-errors").open("w+b")
-        answers, theirs = os.pipe()
-        self._process = subprocess.Popen(
-            [sys.executable, str(_WORKER), str(theirs)],
-            cwd=folder,
-            env=dict(environment),
-            stdin=subprocess.PIPE,
-            stdout=self._output,
-            stderr=self._errors,
-            pass_fds=[theirs],
-            start_new_session=True,
-        )
-        os.close(theirs)
-        self._answers = os.fdopen(answers, "rb", buffering=0)
+        with ExitStack() as opened:  # if this machine does not let us start, they are closed again
+            self._output = opened.enter_context((folder.parent / "python-output").open("w+b"))
+            self._errors = opened.enter_context((folder.parent / "python-errors").open("w+b"))
+            answers, theirs = os.pipe()
+            self._answers = opened.enter_context(os.fdopen(answers, "rb", buffering=0))
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, str(_WORKER), str(theirs)],
+                    cwd=folder,
+                    env=dict(environment),
+                    stdin=subprocess.PIPE,
+                    stdout=self._output,
+                    stderr=self._errors,
+                    pass_fds=[theirs],
+                    start_new_session=True,
+                )
+            finally:
+                os.close(theirs)
+            opened.pop_all()
         reaper.add("process", self._process.pid)
 
     def run(self, source: str, *, filename: str, line: int, mode: str = "exec") -> Result:

@@ -45,4 +45,5 @@ def _run(request: dict[str, Any], namespace: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    sys.path[0] = ""  # as in a Python that a learner starts: programs in the folder can be imported, ours cannot
     main(int(sys.argv[1]))

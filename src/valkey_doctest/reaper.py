@@ -13,7 +13,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from typing import IO
+
+RETRY_SECONDS = 10.0
+"""How long a Docker engine or server that does not do it is asked again to remove what is left."""
 
 
 class Reaper:
@@ -23,7 +27,10 @@ class Reaper:
         self._process: subprocess.Popen[str] | None = None
 
     def add(self, kind: str, name: str | int) -> None:
-        """Put a ``process`` (its group's id), ``folder``, ``container`` or ``project`` on the list."""
+        """Put a ``process`` (its group's id), ``folder``, ``container`` or ``project`` on the list.
+
+        Or ``data``, of the server at this port: it is deleted, the server is not ours.
+        """
         self._tell(f"+{kind} {name}")
 
     def drop(self, kind: str, name: str | int) -> None:
@@ -33,40 +40,66 @@ class Reaper:
     def _tell(self, line: str) -> None:
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-S", __file__], stdin=subprocess.PIPE, text=True, start_new_session=True
+                [sys.executable, "-S", __file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
             )
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
 
-    def close(self) -> None:
-        """Clean up now, and wait until it is done."""
+    def close(self) -> list[str]:
+        """Clean up now, and wait until it is done; commands for what could not be removed."""
         if self._process is None:
-            return
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+            return []
+        said, _ = self._process.communicate()
         self._process = None
+        return said.splitlines()
 
 
-def _end(kind: str, name: str) -> None:
+def _end(kind: str, name: str) -> str | None:
+    """Remove it; the command that would have done it, if it cannot be done now."""
     if kind == "process":
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(int(name), signal.SIGKILL)
     elif kind == "folder":
         shutil.rmtree(name, ignore_errors=True)
     elif kind == "container":
-        _docker("rm", "--force", "--volumes", name)
+        return _docker("rm", "--force", "--volumes", name)
+    elif kind == "data":
+        return _delete_data(int(name))
     elif kind == "project":
-        _docker("compose", "--project-name", name, "down", "--volumes", "--timeout", "0")
+        return _docker("compose", "--project-name", name, "down", "--volumes", "--timeout", "0")
+    return None
 
 
-def _docker(*arguments: str) -> None:
-    # Without a Docker engine there is no container left either.
-    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        quiet = subprocess.DEVNULL
-        subprocess.run(["docker", *arguments], stdin=quiet, stdout=quiet, stderr=quiet, timeout=60, check=False)
+def _delete_data(port: int) -> str | None:
+    import socket  # noqa: PLC0415  for a server that is lent to us only
+
+    reply = b""
+    # Where nobody answers, there is nothing left.
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as server:
+        # A script that still runs lets nothing else in.
+        for command in (b"SCRIPT KILL", b"FUNCTION KILL", b"FUNCTION FLUSH", b"SCRIPT FLUSH", b"FLUSHALL"):
+            server.sendall(command + b"\r\n")
+            reply = server.recv(1024)
+    return f"valkey-cli -p {port} FLUSHALL" if reply.startswith(b"-") else None
+
+
+def _docker(*arguments: str) -> str | None:
+    try:
+        # A name that does not exist is no error.
+        done = subprocess.run(
+            ["docker", *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+        )
+    except FileNotFoundError:
+        return None  # then there is no container either
+    except (OSError, subprocess.TimeoutExpired):
+        return " ".join(["docker", *arguments])
+    return " ".join(["docker", *arguments]) if done.returncode else None
 
 
 def _main(lines: IO[str]) -> None:
@@ -79,10 +112,17 @@ def _main(lines: IO[str]) -> None:
             listed[kind, name] = None
         else:
             listed.pop((kind, name), None)
-    for wanted in ("process", "container", "project", "folder"):  # folders last: what lives in them is gone then
-        for kind, name in listed:
-            if kind == wanted:
-                _end(kind, name)
+    # What writes goes first, and what it wrote last.
+    order = ("process", "container", "project", "data", "folder")
+    left = dict.fromkeys(sorted(listed, key=lambda each: order.index(each[0])), "")
+    end = time.monotonic() + RETRY_SECONDS
+    while left := {each: command for each in left if (command := _end(*each))}:
+        if time.monotonic() > end:
+            break
+        time.sleep(0.5)
+    with contextlib.suppress(BrokenPipeError):  # the run was killed: there is nobody to tell
+        sys.stdout.write("".join(f"{command}\n" for command in left.values()))
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

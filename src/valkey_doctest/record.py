@@ -1,8 +1,8 @@
 """What was verified, fence by fence, on which server: written by the tests, read by the site.
 
 The file is ``build/verified.json``. Its form is a promise to others (schema 1): a list ``fences``,
-each with its digest, page, line, language, number of exchanges, the commands it ran, and ``runs``,
-one for each server version, provider and deployment.
+each with its digest, page, line, language, number of exchanges, the commands it shows, and ``runs``,
+one for each server version, provider and deployment. ``commands`` says for each version which commands it has.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from valkey_doctest import whole
 
@@ -40,6 +40,25 @@ class Run:
     reason: str | None = None
     """Why it failed or was skipped."""
     seconds: float = 0.0
+    ran: tuple[str, ...] = ()
+    """Commands that the servers counted beside those that the fence shows: of its programs and scripts."""
+
+
+class Command(TypedDict):
+    """What a server says of a command."""
+
+    summary: str
+    since: str
+    """Such as ``7.0.0``."""
+    group: str
+    """Such as ``sorted-set``."""
+    complexity: str
+    flags: list[str]
+    """``deprecated``, ``syscmd`` (for servers among themselves) or nothing."""
+
+
+Commands = Mapping[str, Command]
+"""A server's commands and subcommands by their names in capitals, such as ``CONFIG GET``."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +89,8 @@ class Record:
     """All entries, by page and digest."""
 
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
+    commands: dict[str, Commands] = field(default_factory=dict)
+    """By the server's version."""
 
     @property
     def fences(self) -> dict[str, Entry]:
@@ -118,11 +139,20 @@ def load(path: Path) -> Record:
     try:
         data = json.loads(text)
         schema, entries = data["schema"], [entry(item) for item in data["fences"]]
+        commands = data.get("commands", {})
     except (ValueError, KeyError, TypeError) as error:
         raise RecordError(f"{path}: not a record of verified fences ({error}). Delete it and verify again.") from None
     if schema != SCHEMA:
         raise RecordError(f"{path}: its schema is {schema!r}, not {SCHEMA}. Delete it and verify again.")
-    return Record({(each.page, each.digest): each for each in entries})
+    return Record({(each.page, each.digest): each for each in entries}, commands)
+
+
+def lists(path: Path, version: str) -> bool:
+    """Whether a record says which commands a version has: a look at the file, for it takes longer to read it."""
+    try:
+        return f'\n"{version}": {{' in path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def entry(item: dict[str, Any]) -> Entry:
@@ -131,15 +161,18 @@ def entry(item: dict[str, Any]) -> Entry:
     Raises:
         TypeError, KeyError: it is not one.
     """
-    runs = tuple(Run(**run) for run in item["runs"])
+    runs = tuple(Run(**{**run, "ran": tuple(run.get("ran", ()))}) for run in item["runs"])
     return Entry(**{**item, "runs": runs, "commands": tuple(item["commands"])})
 
 
 def save(record: Record, path: Path) -> None:
     """Write a record, whole or not at all."""
     entries = sorted(record.entries.values(), key=lambda e: (e.page, e.line))
-    data = {"schema": SCHEMA, "fences": [asdict(entry) for entry in entries]}
-    whole.write(path, (json.dumps(data, indent=1) + "\n").encode())
+    # A line for each fence and each version: quick to write, and changes can be seen.
+    fences = ",\n".join(json.dumps(asdict(entry)) for entry in entries)
+    commands = ",\n".join(f"{json.dumps(version)}: {json.dumps(of)}" for version, of in record.commands.items())
+    text = f'{{"schema": {SCHEMA}, "fences": [\n{fences}\n], "commands": {{\n{commands}\n}}}}\n'
+    whole.write(path, text.encode())
 
 
 @contextlib.contextmanager

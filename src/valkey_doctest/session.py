@@ -9,16 +9,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from valkey_doctest.counting import Counting
 from valkey_doctest.edits import Edit
 from valkey_doctest.names import Names
 from valkey_doctest.python import Interpreter
 from valkey_doctest.reaper import Reaper
 from valkey_doctest.servers import BUS_OFFSET, DOCUMENTED_PORT, Network, Provider, Server, ServerError, deployments
-from valkey_doctest.terminal import Terminal
+from valkey_doctest.terminal import NoReplyError, Terminal
 
 DEFAULT_SERVER = "valkey-dev"
 """What pages call the server that they run against, if there is one only."""
@@ -27,6 +28,8 @@ FOLDER = "valkey_training"
 """What pages call the folder that learners work in."""
 
 SHIM = Path(__file__).with_name("shim")
+
+NEEDS_OWN_SERVER = "needs a server of its own"
 
 PROGRAM_FACTOR = 6
 """A program or shell command may take this many times as long as a command in a transcript."""
@@ -53,7 +56,11 @@ class Skip(Exception):  # noqa: N818
 
 @dataclass
 class Session:
-    """One replay of one page."""
+    """One replay of one page.
+
+    Raises:
+        Skip: the provider cannot have such a deployment.
+    """
 
     provider: Provider
     reaper: Reaper
@@ -65,8 +72,12 @@ class Session:
     """By documented name."""
     output: str = ""
     """What the last Python fence printed."""
+    at_end: Callable[[Server], None] | None = None
+    """Told the page's server when the page has ended, before it is removed."""
 
     def __post_init__(self) -> None:
+        if not self.provider.fresh and self.deployment != "standalone":
+            raise Skip("needs servers of its own")
         self.token = secrets.token_hex(3)
         self.home = Path(tempfile.mkdtemp(prefix="valkey-doctest-"))
         self.reaper.add("folder", str(self.home))
@@ -77,11 +88,18 @@ class Session:
         self._terminals: dict[str, tuple[Terminal, Server]] = {}
         self._interpreter: Interpreter | None = None
         self._network: Network | None = None
+        self.counting: Counting | None = None
+        """What servers say was run, if that is asked for."""
 
     @property
     def has_docker(self) -> bool:
         """Whether pages' own Docker commands can run."""
         return self.provider.name == "container"
+
+    @property
+    def owns_servers(self) -> bool:
+        """Whether the page may stop its servers, and start others."""
+        return self.provider.fresh
 
     def real_name(self, documented: str) -> str:
         """The name of this run's container that pages call ``documented``."""
@@ -168,9 +186,16 @@ class Session:
         self._terminals[title] = terminal, server
 
     def blocked_clients(self, title: str) -> int:
-        """How many clients the server of a terminal keeps waiting now: blocked, subscribed or monitoring."""
+        """How many clients the server of a terminal keeps waiting now: blocked, subscribed or monitoring.
+
+        Raises:
+            NoReplyError: it does not say within the deadline.
+        """
         argv = self._terminals[title][1].cli(["CLIENT", "LIST"], terminal=False)
-        said = subprocess.run(argv, capture_output=True, text=True, timeout=self.deadline, check=False).stdout
+        try:
+            said = subprocess.run(argv, capture_output=True, text=True, timeout=self.deadline, check=False).stdout
+        except subprocess.TimeoutExpired:
+            raise NoReplyError from None
         return sum(bool(set(flags) & set("bPO")) for flags in re.findall(r" flags=(\w+)", said))
 
     def forget_terminal(self, title: str) -> None:
@@ -214,6 +239,17 @@ class Session:
             return {}
         return {DOCUMENTED_PORT: self.server().port}
 
+    def count(self) -> None:
+        """From now on, have the servers count what they run; :meth:`counted` tells."""
+        if self.provider.fresh:  # else others may use it as well
+            self._deployed()
+            self.counting = self.counting or Counting(self.deployment)
+            self.counting.begin(self.servers)
+
+    def counted(self) -> tuple[str, ...]:
+        """The commands that were run since :meth:`count`, in capitals, such as ``CONFIG GET``."""
+        return self.counting.end(self.servers) if self.counting else ()
+
     def why_gone(self) -> str | None:
         """Why a server of the page ended although no step ended it, or ``None``."""
         for server in self.servers.values():
@@ -223,6 +259,8 @@ class Session:
 
     def close(self) -> None:
         """End everything the page started, and delete its files."""
+        if self.at_end and (server := self.servers.get(self.default_server)):
+            self.at_end(server)
         for terminal, _ in self._terminals.values():
             terminal.close()
         self._terminals.clear()

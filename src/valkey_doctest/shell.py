@@ -8,8 +8,8 @@ import secrets
 import signal
 import subprocess
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from valkey_doctest import docker_commands
 from valkey_doctest.docker_commands import Action
@@ -20,7 +20,7 @@ from valkey_doctest.matching import compare
 from valkey_doctest.servers import ADDRESS, DOCUMENTED_PORT, deployments, free_port, wait_until_ready
 from valkey_doctest.servers.container import ContainerProvider, ContainerServer
 from valkey_doctest.servers.embedded import EmbeddedServer
-from valkey_doctest.session import DEFAULT_SERVER, PROGRAM_FACTOR, Failure, Session, Skip
+from valkey_doctest.session import DEFAULT_SERVER, NEEDS_OWN_SERVER, PROGRAM_FACTOR, Failure, Session, Skip
 from valkey_doctest.steps import LEGEND, indent, make_edits, output_lines, read_lines
 from valkey_doctest.terminal import TerminalError
 
@@ -39,8 +39,7 @@ services:
 """
 
 
-@dataclass(frozen=True)
-class ShellCommand:
+class ShellCommand(NamedTuple):
     """One command with the standard output that the page shows."""
 
     line: int
@@ -101,12 +100,21 @@ class ConsoleStep:
         ]
         self.commands = tuple(dict.fromkeys(sent))
 
+    @property
+    def stops_server(self) -> bool:
+        """Whether it does more to the page's server than ask it: then the page cannot run on one that is lent to us."""
+        actions = [command.action for command in self.shell_commands if command.action]
+        return any(action.name == DEFAULT_SERVER and action.verb not in ("open", "exec") for action in actions)
+
     def run(self, session: Session) -> None:
         """See :class:`valkey_doctest.steps.Step`."""
         if not session.has_docker and any(
             docker_commands.mentions_docker(c.text) and c.action is None for c in self.shell_commands
         ):
             raise Skip(NEEDS_DOCKER)
+        names = {command.action.name for command in self.shell_commands if command.action}
+        if not session.owns_servers and names - {DEFAULT_SERVER}:
+            raise Skip(NEEDS_OWN_SERVER)
         differences = []
         edits: list[Edit] = []
         for command in self.shell_commands:
@@ -128,6 +136,8 @@ class ConsoleStep:
             if action and action.verb == "open":
                 session.open_terminal(self.fence.title or "", session.server(action.name), action.arguments)
                 return ""
+            if action and session.counting:
+                session.counting.act(action.name, action.verb, session.servers)
             if action and session.has_docker:
                 return self._in_docker(command, action, session)
             if action:
@@ -171,10 +181,10 @@ class ConsoleStep:
             session.start_server(action.name, action.arguments)
             return secrets.token_hex(32)
         server = session.server(action.name)
-        assert isinstance(server, EmbeddedServer)
         if action.verb == "exec":
             real = session.names.arguments_to_real(action.arguments)
-            return self._process(command, server.cli(real, terminal=False), session)
+            return self._process(command, server.cli(real, terminal=False), session, file=action.input)
+        assert isinstance(server, EmbeddedServer)
         if action.verb in ("kill", "pause", "unpause") and not server.runs:
             raise Failure(command.line, f"`{command.text}`: the server does not run.")
         _act(server, action.verb)
@@ -230,14 +240,24 @@ class ConsoleStep:
         return output
 
     def _process(
-        self, command: ShellCommand, argv: list[str], session: Session, environment: dict[str, str] | None = None
+        self,
+        command: ShellCommand,
+        argv: list[str],
+        session: Session,
+        environment: dict[str, str] | None = None,
+        *,
+        file: str | None = None,
     ) -> str:
         deadline = session.deadline * PROGRAM_FACTOR
+        try:
+            given = (session.folder / file).open("rb") if file else subprocess.DEVNULL
+        except OSError as error:
+            raise Failure(command.line, f"`{command.text}`: {error.strerror}: {file}.") from None
         process = subprocess.Popen(
             argv,
             cwd=session.folder,
             env={**session.environment(), **(environment or {})},
-            stdin=subprocess.DEVNULL,
+            stdin=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -245,6 +265,8 @@ class ConsoleStep:
             errors="replace",
             start_new_session=True,
         )
+        if not isinstance(given, int):
+            given.close()  # the process has its own
         session.reaper.add("process", process.pid)
         try:
             output, errors = process.communicate(timeout=deadline)

@@ -6,11 +6,9 @@ its page is replayed it is run, and raises :class:`Failure` or :class:`Skip`.
 
 from __future__ import annotations
 
-import doctest
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from valkey_doctest.edits import Edit, edit
@@ -192,18 +190,16 @@ def _silence(shown: str, came: str, expected: tuple[Line, ...], session: Session
     )
 
 
-@dataclass
 class OutputStep:
     """A ``text title="Output"`` fence: the standard output of the Python before it."""
 
-    fence: Fence
-    lane: str = "python"
-    exchanges: int = 0
+    lane = "python"
+    exchanges = 0
     commands: tuple[str, ...] = ()
-    _lines: tuple[Line, ...] = field(init=False)
 
-    def __post_init__(self) -> None:
-        self._lines = read_lines(self.fence, 0, self.fence.text.split("\n"))
+    def __init__(self, fence: Fence) -> None:
+        self.fence = fence
+        self._lines = read_lines(self.fence, 0, self.fence.text.split("\n") if self.fence.text else [])
 
     def run(self, session: Session) -> None:
         """See :class:`Step`."""
@@ -216,18 +212,20 @@ class OutputStep:
             )
 
 
-@dataclass
 class PythonStep:
-    """A ``python`` fence without a file's name."""
+    """A ``python`` fence without a file's name.
 
-    fence: Fence
-    shows_output: bool
-    """Whether an Output fence follows."""
-    lane: str = "python"
-    exchanges: int = 0
+    Args:
+        shows_output: whether an Output fence follows.
+    """
+
+    lane = "python"
+    exchanges = 0
     commands: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
+    def __init__(self, fence: Fence, *, shows_output: bool) -> None:
+        self.fence = fence
+        self.shows_output = shows_output
         try:
             compile(self.fence.text, self.fence.page, "exec", dont_inherit=True)
         except SyntaxError as error:
@@ -258,6 +256,8 @@ class PyconStep:
     commands: tuple[str, ...] = ()
 
     def __init__(self, fence: Fence) -> None:
+        import doctest  # noqa: PLC0415  it brings a debugger along, which most pages do without
+
         self.fence = fence
         try:
             examples = doctest.DocTestParser().get_examples(fence.text)

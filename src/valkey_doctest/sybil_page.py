@@ -11,11 +11,13 @@ import pytest
 from sybil import Document, Example, Region
 from sybil.typing import Parser
 
+from valkey_doctest.counting import SCRIPTS
 from valkey_doctest.fences import FenceError, read_page
 from valkey_doctest.page import Plan, Result, plan, replay, too_cautious
-from valkey_doctest.servers import Provider
+from valkey_doctest.servers import Provider, deployments
 from valkey_doctest.session import Session
-from valkey_doctest.steps import Step
+from valkey_doctest.shell import ConsoleStep
+from valkey_doctest.steps import PyconStep, PythonStep, Step
 from valkey_doctest.update import update
 
 
@@ -60,6 +62,8 @@ class PageParser:
         """See Sybil's documentation on parsers."""
         assert isinstance(document, PageDocument)
         evaluator = PageEvaluator(document.plan, self._provider, self._open_session, updates=self._updates)
+        if document.plan.deployment not in deployments.KINDS:
+            self._provider.expect(1)
         for step in document.plan.steps:
             yield Region(step.fence.start, step.fence.end, parsed=step, evaluator=evaluator)
 
@@ -76,10 +80,15 @@ class PageEvaluator:
         self._open_session = open_session
         self._replayed = False
         self._results: dict[int, Result] = {}
+        self._ran: dict[int, tuple[str, ...]] = {}
 
     def result(self, step: Step) -> Result | None:
         """What became of one fence; ``None`` if the replay broke off, through a defect of ours."""
         return self._results.get(step.fence.line)
+
+    def ran(self, step: Step) -> tuple[str, ...]:
+        """What servers say was run by one fence beside the commands that it shows, see :mod:`.counting`."""
+        return tuple(name for name in self._ran.get(step.fence.line, ()) if name not in step.commands)
 
     def _replay(self, path: Path) -> None:
         self._replayed = True
@@ -90,11 +99,16 @@ class PageEvaluator:
 
             return replay(self.plan, open_session, self.provider.version, trusting=trusting)
 
-        results = once()
+        counted = replace(self.plan, steps=tuple(_Counted(step, self._ran) for step in self.plan.steps))
+        results = replay(counted, lambda kind: self._open_session(self.provider, kind), self.provider.version)
         results = too_cautious(self.plan, results, lambda: once(trusting=False), self.provider.version)
-        if self._updates and (said := update(path, results, once)) and said.startswith("updated"):
+        try:
+            said = update(path, results, once) if self._updates else None
+        except OSError as error:
+            said = f"not updated, because the page cannot be written, and is as it was: {error}"
+        if said and said.startswith("updated"):
             results = [replace(r, verdict="skipped", reason=said) if r.verdict == "failed" else r for r in results]
-        elif self._updates and said:
+        elif said:
             results = [replace(r, reason=f"{r.reason}\n\n{said}") if r.verdict == "failed" else r for r in results]
         self._results = {s.fence.line: r for s, r in zip(self.plan.steps, results, strict=True)}
 
@@ -112,3 +126,23 @@ class PageEvaluator:
             where = f"{step.fence.page}:{result.line}"
             on = f"Valkey {self.provider.version} ({self.provider.name})"
             pytest.fail(f"{where}: {on}: {result.reason}", pytrace=False)
+
+
+class _Counted:
+    """A step whose servers are asked what it ran, if it can run more than it shows."""
+
+    def __init__(self, step: Step, ran: dict[int, tuple[str, ...]]) -> None:
+        self.fence, self.lane, self.exchanges, self.commands = step.fence, step.lane, step.exchanges, step.commands
+        self._step, self._ran = step, ran
+        self._shows_all = not isinstance(step, PythonStep | PyconStep | ConsoleStep) and SCRIPTS.isdisjoint(
+            step.commands
+        )
+
+    def run(self, session: Session) -> None:
+        """See :class:`valkey_doctest.steps.Step`."""
+        if self._shows_all:
+            self._step.run(session)
+            return
+        session.count()
+        self._step.run(session)
+        self._ran[self.fence.line] = session.counted()

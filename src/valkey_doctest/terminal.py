@@ -7,7 +7,7 @@ import re
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pexpect
 
@@ -18,6 +18,9 @@ _WAITING = re.compile(rf"(?:\A|(?<=\n)|(?<=\x1b\[K)|(?<=\x1b\[2J))({PROMPT})\Z")
 _NOTICE = re.compile(r"(\^C)*(Closing current connection\. Ready to reconnect to .*)?\Z")
 _ELAPSED = re.compile(r"\(\d+\.\d\ds\)\Z")
 
+
+LONGEST_PROMPT = 256
+"""No prompt has more characters, with what must stand before it."""
 
 QUIET_SECONDS = 0.3
 """How long nothing may come before Ctrl-C is pressed."""
@@ -38,8 +41,7 @@ class ClosedError(TerminalError):
     """valkey-cli ended."""
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """What a command printed, and the prompt that waited for it."""
 
     prompt: str
@@ -77,15 +79,12 @@ class Terminal:
                 codec_errors="replace",
                 dimensions=(24, 4096),
                 use_poll=True,
-                # Look for the prompt at the end only, and read much at once: long replies stay cheap.
-                maxread=1 << 16,
-                searchwindowsize=1 << 12,
             )
         self._child.delaybeforesend = self._child.delayafterread = None
         process = self._child.ptyproc  # type: ignore[attr-defined]  # the stub leaves it out
         process.delayafterclose = process.delayafterterminate = 0.005
-        self._typed = self._stream = ""
-        _, self._prompt = self._wait()
+        self._typed = self._stream = self._prompt = ""
+        self.finish()
 
     def send(self, command: str) -> Reply:
         """Type a command, wait for the next prompt.
@@ -116,15 +115,13 @@ class Terminal:
             NoReplyError: no prompt came within the deadline.
             ClosedError: valkey-cli ended instead.
         """
-        if self._stream:  # part of it was read already, perhaps up to the middle of the prompt
-            end = time.monotonic() + self._deadline
-            while not (found := _WAITING.search(self._stream)):
-                if not self._read(0.05) and time.monotonic() > end:
-                    raise NoReplyError(_clean(self._stream))
-            text, self._prompt = _clean(self._stream[: found.start()]), found[1]
-            self._stream = ""
-        else:
-            text, self._prompt = self._wait()
+        end = time.monotonic() + self._deadline
+        # Looked for at the end only: long replies stay cheap.
+        while not (found := _WAITING.search(self._stream, max(0, len(self._stream) - LONGEST_PROMPT))):
+            if not self._read(max(0.0, end - time.monotonic())):
+                raise NoReplyError(_clean(self._stream))
+        text, self._prompt = _clean(self._stream[: found.start()]), found[1]
+        self._stream = ""
         return _lines(self._without_echo(text))
 
     def came_back(self) -> bool:
@@ -188,15 +185,6 @@ class Terminal:
     def _without_echo(self, text: str) -> str:
         return text.removeprefix(self._typed).removeprefix("\n") if self._echoes and self._typed else text
 
-    def _wait(self) -> tuple[str, str]:
-        try:
-            self._child.expect(_WAITING)
-        except pexpect.TIMEOUT:
-            raise NoReplyError(_clean(self._child.before)) from None
-        except pexpect.EOF:
-            raise ClosedError(_clean(self._child.before)) from None
-        return _clean(self._child.before), str(self._child.after)
-
     def close(self) -> None:
         """End it, whatever it is doing."""
         self._child.close(force=True)
@@ -209,7 +197,7 @@ def _lines(text: str) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _clean(text: object) -> str:
+def _clean(text: str) -> str:
     """Text without the terminal's line ends and escape sequences (HELP is coloured even on a plain one)."""
-    text = re.sub(r"Reading messages\.\.\. \(press Ctrl-C to quit or any key to type command\)\r", "", str(text))
-    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", re.sub(r"\r+\n", "\n", str(text)))
+    text = text.replace("Reading messages... (press Ctrl-C to quit or any key to type command)\r", "")
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", re.sub(r"\r+\n", "\n", text))

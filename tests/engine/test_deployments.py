@@ -174,7 +174,7 @@ valkey-primary
 ```
 
 ```python
-until = time.monotonic() + 20
+until = time.monotonic() + 50
 while time.monotonic() < until:
     try:
         client.set("visits", 1)
@@ -200,7 +200,7 @@ valkey-primary
 
 ```python
 old = valkey.Valkey(port=6379, decode_responses=True)
-until = time.monotonic() + 20
+until = time.monotonic() + 50
 while time.monotonic() < until:
     try:
         info = old.info("replication")
@@ -321,7 +321,7 @@ valkey-node-3
 
 ```python
 replica = valkey.Valkey(port=7006, decode_responses=True)
-until = time.monotonic() + 20
+until = time.monotonic() + 50
 while time.monotonic() < until and replica.role()[0] != "master":
     time.sleep(0.05)
 while time.monotonic() < until:
@@ -363,7 +363,7 @@ def test_a_page_on_replication(project: Any, kind: str, version: str) -> None:
 def test_a_page_on_sentinel_survives_its_primary(project: Any, kind: str, version: str) -> None:
     started = time.monotonic()
     verify(project, SENTINEL, kind, version)
-    assert time.monotonic() - started < 30  # 10 on an idle machine
+    assert time.monotonic() - started < 60  # 7 on an idle machine, 10 more if the first election finds no leader
 
 
 @everywhere

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from valkey_doctest.markers import Line
 from valkey_doctest.names import Names
 from valkey_doctest.page import plan
 from valkey_doctest.planting import KINDS, SAME, TYPED, UNORDERED, WIDER, Planter
+from valkey_doctest.servers import ServerError
 
 PAGE = """\
 ```valkey-cli
@@ -158,7 +158,7 @@ def test_a_bound_value_is_equivalent_only_if_the_page_does_not_use_it_again(judg
 def ignores_digits(expected: Sequence[Line], actual: Sequence[str], names: Names) -> str | None:
     if len(expected) == len(actual) and not any(line.markers for line in expected):
         table = str.maketrans("0123456789", "0" * 10)
-        expected = [replace(line, text=line.text.translate(table)) for line in expected]
+        expected = [line._replace(text=line.text.translate(table)) for line in expected]
         actual = [names.to_documented(line).translate(table) for line in actual]
     return matching.compare(expected, actual, names)
 
@@ -205,7 +205,7 @@ def test_a_prompt_that_is_not_compared_is_found_out(judged: Any, monkeypatch: py
 
     def lenient(self: Any, terminal: Any, exchange: Any, blocks: Any, session: Any) -> tuple[str, ...]:
         shown = session.names.to_documented(terminal.prompt)
-        return real(self, terminal, replace(exchange, prompt=shown), blocks, session)
+        return real(self, terminal, exchange._replace(prompt=shown), blocks, session)
 
     monkeypatch.setattr(steps.TranscriptStep, "_exchange", lenient)
     status, said = judged(PAGE)
@@ -219,3 +219,71 @@ def test_a_playback_that_fails_unchanged_is_no_catch(
     monkeypatch.setattr(mutants, "play", lambda *_: "all is wrong")
     assert judged(PAGE) == (1, {})
     assert "docs/page.md:1: its playback would fail unchanged: all is wrong" in capsys.readouterr().err
+
+
+SMALL = "```valkey-cli\n127.0.0.1:6379> SET a 1 EX 60\nOK\n127.0.0.1:6379> TTL a\n(integer) 60  <!-- 50..65 -->\n```\n"
+
+
+def test_pages_as_they_were_are_not_judged_again(
+    judged: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "docs/other.md").write_text(SMALL + SMALL.replace(" a", " b"), "utf-8")
+    _, first = judged(SMALL)
+    assert set(first["digests"]) == {"docs/other.md", "docs/page.md"}
+    assert "as last time" not in capsys.readouterr().out
+
+    _, again = judged("One more line.\n\n" + SMALL)
+    assert "2 of the pages have the same fences as last time" in capsys.readouterr().out
+    assert again["kinds"] == first["kinds"]
+    assert again["digests"] == first["digests"]
+    lines = {m["line"] for each in again["equivalent"] for m in each["mutants"] if m["page"] == "docs/page.md"}
+    assert lines == {7}  # of the page as it is now
+
+    _, changed = judged(SMALL.replace("SET a 1", "SET a 2"))
+    assert "1 of the pages has the same fences as last time" in capsys.readouterr().out
+    assert changed["digests"]["docs/page.md"] != first["digests"]["docs/page.md"]
+    assert changed["digests"]["docs/other.md"] == first["digests"]["docs/other.md"]
+
+    judged(SMALL.replace("SET a 1", "SET a 2"), "--seed=2")
+    assert "as last time" not in capsys.readouterr().out
+
+
+def test_another_program_judges_again(
+    judged: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judged(SMALL)
+    monkeypatch.setattr(mutants, "_program", lambda: "another")
+    judged(SMALL)
+    assert "as last time" not in capsys.readouterr().out
+
+
+def test_survivors_are_judged_again(judged: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "compare", lambda *_: None)
+        assert judged(SMALL)[0] == 1
+    status, said = judged(SMALL)
+    assert (status, said["survived"]) == (0, [])
+
+
+def test_elements_of_an_inner_array_in_any_order_may_be_swapped(judged: Any) -> None:
+    status, said = judged(
+        "```valkey-cli\n127.0.0.1:6379> SADD s a b\n(integer) 2\n127.0.0.1:6379> SSCAN s 0\n"
+        '1) "0"\n2) 1) "a"  <!-- any order -->\n   2) "b"\n127.0.0.1:6379> EXISTS nothing s\n(integer) 1\n```\n'
+    )
+    assert status == 0, said["survived"]
+    assert [(each["reason"], each["count"]) for each in said["equivalent"] if each["reason"] == UNORDERED] == [
+        (UNORDERED, 1)
+    ]
+
+
+def test_without_an_embedded_server_nothing_is_planted(
+    judged: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def choose(*_: object) -> list[Any]:
+        raise ServerError("no Valkey server to run the pages on.")
+
+    monkeypatch.setattr(mutants, "choose", choose)
+    assert judged(SMALL) == (1, {})
+    assert "no Valkey server" in capsys.readouterr().err
+    assert judged(SMALL, "--optional") == (0, {})
+    assert "nothing was planted" in capsys.readouterr().out

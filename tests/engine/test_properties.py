@@ -126,10 +126,94 @@ def test_a_bound_value_is_translated_both_ways(real: str, words: str) -> None:
         ('"1795473875707-0"  <!-- stream-id -->', '"12-1"', False),
         ("valkey_version:9.1.2  <!-- version -->", "valkey_version:7.2.11", True),
         ("valkey_version:9.1.2  <!-- version -->", "valkey_version:9.1", False),
+        ("KEYS    95 us  <!-- 1..200 -->", "KEYS   100 us", True),
+        ("KEYS    95 us  <!-- 1..200 -->", "KEYS     9 us", True),
+        ("KEYS    95 us  <!-- 1..200 -->", "KEYS    96 us", True),
+        ("KEYS    95 us  <!-- 1..200 -->", "KEYS    100 us", True),
+        ("KEYS    95 us  <!-- 1..200 -->", "KEYS  100 us", False),
+        ("KEYS    95 us  <!-- 1..200 -->", "KEYS95 us", False),
+        ("(integer) 100000  <!-- within 2 % -->", "(integer) 102000", True),
+        ("(integer) 100000  <!-- within 2 % -->", "(integer) 102001", False),
+        ("(integer) -100  <!-- within 0.5 % -->", "(integer) -100.5", True),
+        ("used_memory_human:1.05M  <!-- 900K..2M -->", "used_memory_human:901.25K", True),
+        ("used_memory_human:1.05M  <!-- 900K..2M -->", "used_memory_human:899.99K", False),
+        ("used_memory_human:1.05M  <!-- 900K..2M -->", "used_memory_human:1.05", False),
+        ("addr=127.0.0.1:50000 fd=8  <!-- address -->", "addr=127.0.0.1:43215 fd=8", True),
+        ("addr=127.0.0.1:50000 fd=8  <!-- address -->", "addr=127.0.0.1:43215 fd=9", False),
+        ("(integer) 7  <!-- client-id -->", "(integer) 12", True),
+        ("(integer) 7  <!-- client-id -->", "(integer) 0", False),
+        ("id=7 db=0  <!-- client-id -->", "id=12 db=0", True),
+        ("id=7 db=0  <!-- client-id -->", "id=12 db=1", False),
     ],
 )
 def test_what_markers_allow(line: str, actual: str, *, agrees: bool) -> None:
     assert (compare([markers.read(line, 1)], [actual], Names()) is None) == agrees
+
+
+@given(st.permutations([3, 7, 55, 58]), st.permutations(["a", "b", "c"]))
+def test_any_order_goes_with_other_markers_and_with_nested_arrays(numbers: list[int], inner: list[str]) -> None:
+    marked = [
+        "1) (integer) 3  <!-- any order -->",
+        "2) (integer) 7",
+        "3) (integer) 57  <!-- 50..60 -->",
+        "4) (integer) 55",
+    ]
+    documented = [markers.read(text, number) for number, text in enumerate(marked, 1)]
+    actual = [f"{place}) (integer) {number}" for place, number in enumerate(numbers, 1)]
+    assert compare(documented, actual, Names()) is None
+    assert compare(documented, [each.replace("55", "56") for each in actual], Names())
+
+    nested = ['1) "0"', '2) 1) "a"  <!-- any order -->', '   2) "b"', '   3) "c"']
+    documented = [markers.read(text, number) for number, text in enumerate(nested, 1)]
+    shown = [f'   {place}) "{letter}"' for place, letter in enumerate(inner, 1)]
+    shown[0] = "2)" + shown[0][2:]
+    assert compare(documented, ['1) "0"', *shown], Names()) is None
+    assert compare(documented, ['1) "1"', *shown], Names())
+    assert compare(documented, ['1) "0"', *shown[:-1], '   3) "d"'], Names())
+
+
+def test_any_order_of_the_outer_array_keeps_the_order_of_the_inner_ones() -> None:
+    text = ['1) 1) "a"  <!-- any order -->', '   2) "1"', '2) 1) "b"', '   2) "2"']
+    documented = [markers.read(each, number) for number, each in enumerate(text, 1)]
+    assert compare(documented, ['1) 1) "b"', '   2) "2"', '2) 1) "a"', '   2) "1"'], Names()) is None
+    assert compare(documented, ['1) 1) "b"', '   2) "1"', '2) 1) "a"', '   2) "2"'], Names())
+    assert compare(documented, ['1) 1) "2"', '   2) "b"', '2) 1) "a"', '   2) "1"'], Names())
+
+
+def test_a_client_id_is_translated_where_it_means_a_client_and_nowhere_else() -> None:
+    names = Names()
+    assert compare([markers.read("(integer) 7  <!-- client-id -->", 1)], ["(integer) 12"], names) is None
+    assert names.to_real("CLIENT KILL ID 7") == "CLIENT KILL ID 12"
+    assert names.to_real("client unblock 7 ERROR") == "client unblock 12 ERROR"
+    assert names.to_real("CLIENT LIST ID 3 7") == "CLIENT LIST ID 3 12"
+    assert names.to_real("SET ID 7") == "SET ID 7"
+    assert names.to_real("INCRBY n 7") == "INCRBY n 7"
+    assert names.to_documented("id=12 db=12 redir=12") == "id=7 db=12 redir=7"
+    assert names.to_documented("(integer) 12") == "(integer) 12"
+    again = markers.read("(integer) 7  <!-- client-id -->", 1)
+    assert compare([again], ["(integer) 12"], names) is None
+    assert "which it did not before" in (compare([again], ["(integer) 13"], names) or "")
+
+
+@pytest.mark.parametrize(
+    ("documented", "actual", "marker"),
+    [
+        ('"1795473875707-0"', '"1795473875999-3"', "stream-id"),
+        ("addr=127.0.0.1:50000", "addr=127.0.0.1:43215", "address"),
+        ("id=7 db=0", "id=12 db=0", "client-id"),
+        ("redis_version:7.2.4", "redis_version:7.2.5", "version"),
+        ("used_memory_human:1.05M", "used_memory_human:1.10M", "0.525M..2.2M"),
+        ("(integer) 1504", "(integer) 1600", "752..3200"),
+        ("(integer) 42", "(integer) 43", None),  # a count: it is wrong rather than varying
+    ],
+)
+def test_a_value_that_may_vary_is_answered_with_the_marker_that_fits(
+    documented: str, actual: str, marker: str | None
+) -> None:
+    difference = compare([markers.read(documented, 9)], [actual], Names())
+    hint = f"If line 9 differs from run to run, mark it at its end: <!-- {marker} -->"
+    assert difference is not None
+    assert (hint in difference) == (marker is not None)
 
 
 def test_one_documented_value_cannot_be_two_real_ones() -> None:

@@ -54,6 +54,31 @@ def test_every_kind_of_fence_runs_on_one_server(project: Any) -> None:
     result.stdout.fnmatch_lines(["Valkey 9.1.* (embedded): 5 fences, 7 exchanges verified"])
 
 
+PROGRAM = """\
+```python title="page.py"
+print("read as a program of the page, not as one of the engine")
+```
+
+```console
+$ python page.py
+read as a program of the page, not as one of the engine
+```
+
+```python
+import page
+```
+
+```text title="Output"
+read as a program of the page, not as one of the engine
+```
+"""
+
+
+def test_python_finds_the_programs_of_the_page(project: Any) -> None:
+    project.page(PROGRAM)
+    project.verify().assert_outcomes(passed=4)
+
+
 def test_the_record_says_what_ran(project: Any) -> None:
     project.page(PAGE)
     project.verify()
@@ -159,6 +184,15 @@ def test_skips_carry_their_reason_and_are_counted(project: Any) -> None:
         ]
     )
     project.verify("--valkey-version=9.1").assert_outcomes(passed=1, skipped=1)
+
+
+def test_output_is_not_run_where_its_python_is_not(project: Any) -> None:
+    page = '```python {{{}}}\nprint("from the future")\n```\n\n```text title="Output"\nfrom the past\n```\n'
+    project.page(page.format('since="99.0"'))
+    project.verify().assert_outcomes(skipped=2)
+    project.page(page.format('skip="it takes years"'))
+    project.verify().assert_outcomes(skipped=2)
+    assert {run["reason"] for fence in project.record() for run in fence["runs"]} == {"it takes years"}
 
 
 def test_a_since_that_is_too_cautious_is_reported(project: Any) -> None:

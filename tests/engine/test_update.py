@@ -120,3 +120,10 @@ def test_an_unmarked_varying_value_comes_with_a_hint(project: Any) -> None:
     project.page('```valkey-cli\n127.0.0.1:6379> XADD s * a 1\n"1795473875707-0"\n```\n')
     result = project.verify()
     result.stdout.fnmatch_lines(["*If line 3 differs from run to run, mark it at its end: <!-- stream-id -->"])
+
+
+def test_an_empty_output_fence_is_filled(project: Any) -> None:
+    page = '```python\nprint("one")\nprint("two")\n```\n\n```text title="Output"\n{}```\n'
+    path = project.page(page.format(""))
+    project.verify("--update-docs")
+    assert path.read_text("utf-8") == page.format("one\ntwo\n")

@@ -59,6 +59,16 @@ def test_attributes_are_part_of_a_fence(project: Project, old: str, new: str) ->
     assert project.build().returncode != 0
 
 
+@pytest.mark.parametrize(("old", "new"), [('since: "9.0"', 'since: "8.1"'), ('since: "9.0"', "deployment: cluster")])
+def test_what_a_page_runs_on_is_part_of_its_fences(project: Project, old: str, new: str) -> None:
+    edit(project, old, new, PAGES[1])
+    done = project.build()
+    assert done.returncode != 0
+    assert f"`pytest {PAGES[1]}`" in done.stderr
+    project.verify()
+    assert project.build().returncode == 0
+
+
 def test_what_a_macro_makes_of_a_fence_is_refused(project: Project) -> None:
     edit(project, "a tab\n", "a tab {$ facts.port $}\n")
     project.verify()
@@ -159,7 +169,7 @@ def test_rendering_sees_the_fences_that_the_collector_sees(
     read = fences.read_page(project.root / page, root=project.root)
     fences_chain = fences.chain
     monkeypatch.setattr(gate.fences, "chain", chain)
-    gate.begin(gate.Source(project.root, page, read.fences))
+    gate.begin(gate.Source(project.root, page, read.fences, fences.beginning(read.meta)))
     text = read.text.split("---\n", 2)[-1] if read.meta else read.text
     markdown.Markdown(extensions=config.markdown_extensions, extension_configs=config.mdx_configs).convert(text)
     assert seen == [fence.digest for fence in read.fences]

@@ -127,6 +127,8 @@ class ForeignPages:
         """The servers that the options of the main plugin ask for."""
         pages: Any = self._config.pluginmanager.get_plugin("valkey_pages")
         found: list[Provider] = pages.providers()
+        if not all(provider.fresh for provider in found):
+            raise pytest.UsageError(f"{OPTION} gives each page a fresh server, so --valkey-server=URL cannot be used.")
         return found
 
     @pytest.hookimpl(tryfirst=True)

@@ -6,9 +6,8 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 ADDRESS = "127.0.0.1"
 """Servers listen on the loopback interface only."""
@@ -35,8 +34,7 @@ class PortTakenError(ServerError):
     """Somebody else took a port between the choice and the use of it."""
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """A server of a deployment, as pages know it."""
 
     name: str
@@ -102,13 +100,18 @@ class Provider(Protocol):
     """Where servers come from: one kind, one version."""
 
     name: str
-    """``embedded`` or ``container``."""
+    """``embedded``, ``container`` or ``external``."""
     echoes: bool
     """Whether its terminals show what is typed."""
+    fresh: bool
+    """Whether pages have servers of their own, which are started and ended for them. Else all share one."""
 
     @property
     def version(self) -> str:
         """Its servers' exact version, such as ``9.1.2``."""
+
+    def expect(self, pages: int) -> None:
+        """So many more pages that start one server are to come. Where that saves time, one is started ahead."""
 
     def start(self, name: str, arguments: Sequence[str] = ()) -> Server:
         """A fresh server that answers, called ``name`` where servers have names.
@@ -152,6 +155,26 @@ def ping(port: int) -> bool:
             return connection.recv(64).startswith(b"+PONG")
     except OSError:
         return False
+
+
+def ask(port: int, *command: str | int, called: int | None = None) -> Any:
+    """What the server at this port replies, as the Valkey client reads it.
+
+    Args:
+        called: the port that a message names.
+
+    Raises:
+        ServerError: an error, or nothing.
+    """
+    import valkey  # noqa: PLC0415  a page with one server does without it
+
+    client = valkey.Valkey(host=ADDRESS, port=port, socket_timeout=5, decode_responses=True)
+    try:
+        return client.execute_command(*command)  # type: ignore[no-untyped-call]
+    except valkey.ValkeyError as error:
+        raise ServerError(f"`{' '.join(map(str, command))}` at port {called or port}: {error}") from None
+    finally:
+        client.close()  # type: ignore[no-untyped-call]
 
 
 def wait_for(

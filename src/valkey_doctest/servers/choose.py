@@ -8,9 +8,10 @@ from valkey_doctest.reaper import Reaper
 from valkey_doctest.servers import Provider, ServerError
 from valkey_doctest.servers.container import ContainerProvider, engine_problem, local_versions
 from valkey_doctest.servers.embedded import EmbeddedProvider, server_binaries
+from valkey_doctest.servers.external import ExternalProvider, is_url
 
 EVERY = "all"
-CHOICES = ("auto", "container", "embedded", EVERY)
+KINDS = ("auto", "container", "embedded", EVERY)
 
 _NOTHING = (
     "no Valkey server to run the pages on. Do one of these:\n"
@@ -25,13 +26,15 @@ def choose(kind: str, versions: Sequence[str], repository: str, reaper: Reaper) 
     Args:
         kind: ``container``, ``embedded``, ``all`` (every server at hand: embedded, and containers of
             images that are here already), or ``auto``: a container if its image is here already, so
-            that nothing is downloaded unasked, else an embedded server.
+            that nothing is downloaded unasked, else an embedded server. Or the URL of a server that runs already.
         versions: such as ``9.1`` or ``9.1.2``, or ``all`` at hand; none means the newest (of kind ``all``, every one).
         repository: the image's name without its tag.
 
     Raises:
         ServerError: there is no such server; the message says what there is.
     """
+    if is_url(kind):
+        return [_external(kind, versions, reaper)]
     local = local_versions(repository) if kind != "embedded" else []
     embedded = sorted(server_binaries(), key=_key)
     if EVERY in versions:
@@ -65,6 +68,13 @@ def _embedded(versions: Sequence[str], known: Sequence[str], reaper: Reaper) -> 
             raise ServerError(_missing(version, known))
         chosen.append(EmbeddedProvider(matches[-1], reaper))
     return chosen
+
+
+def _external(url: str, versions: Sequence[str], reaper: Reaper) -> Provider:
+    provider = ExternalProvider(url, reaper)
+    if EVERY not in versions and not _wanted(provider.version, versions):
+        raise ServerError(f"the server at {url} is Valkey {provider.version}, not {', '.join(versions)}.")
+    return provider
 
 
 def _wanted(version: str, versions: Sequence[str]) -> bool:

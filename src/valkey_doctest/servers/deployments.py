@@ -8,11 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from valkey_doctest.servers import ADDRESS, Member, Network, PortTakenError, Provider, Server, ServerError, wait_for
+from valkey_doctest.servers import (
+    ADDRESS,
+    Member,
+    Network,
+    PortTakenError,
+    Provider,
+    Server,
+    ServerError,
+    ask,
+    wait_for,
+)
 
 PRIMARY = Member("valkey-primary", 6379)
 REPLICAS = (Member("valkey-replica-1", 6380), Member("valkey-replica-2", 6381))
@@ -48,7 +57,7 @@ class _Beginning:
 
     def start(self, members: Sequence[Member]) -> list[Server]:
         """Start some of its servers, at the same time."""
-        named = [replace(member, name=self._real_name(member.name)) for member in members]
+        named = [member._replace(name=self._real_name(member.name)) for member in members]
         servers = self.network.start(named)
         self.servers |= {member.name: server for member, server in zip(members, servers, strict=True)}
         return servers
@@ -108,7 +117,7 @@ def _sentinel(beginning: _Beginning) -> None:
         f"sentinel down-after-milliseconds {MONITORED} {DOWN_AFTER}",
         f"sentinel failover-timeout {MONITORED} {FAILOVER_TIMEOUT}",
     )
-    servers = beginning.start([replace(member, configuration=configuration) for member in SENTINELS])
+    servers = beginning.start([member._replace(configuration=configuration) for member in SENTINELS])
     for server in servers:
         # Sentinels greet each other every 2 s, ask servers for their role every 10 s, and wait 8 s before they
         # make a primary that returns a replica. The same in less time:
@@ -179,24 +188,12 @@ def _is_settled(kind: str, server: Server) -> bool:
 
 
 def _with(member: Member, *arguments: str) -> Member:
-    return replace(member, arguments=arguments)
+    return member._replace(arguments=arguments)
 
 
 def _ask(server: Server, *command: str | int) -> Any:
-    """What a server replies.
-
-    Raises:
-        ServerError: an error, or nothing.
-    """
-    import valkey  # noqa: PLC0415  a page with one server does without it
-
-    client = valkey.Valkey(host=ADDRESS, port=server.port, socket_timeout=5, decode_responses=True)
-    try:
-        return client.execute_command(*command)  # type: ignore[no-untyped-call]
-    except valkey.ValkeyError as error:
-        raise ServerError(f"`{' '.join(map(str, command))}` at port {server.documented_port}: {error}") from None
-    finally:
-        client.close()  # type: ignore[no-untyped-call]
+    """See :func:`valkey_doctest.servers.ask`."""
+    return ask(server.port, *command, called=server.documented_port)
 
 
 def _linked(server: Server) -> bool:

@@ -16,11 +16,13 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from valkey_doctest.machine import is_shortage
 from valkey_doctest.reaper import Reaper
 from valkey_doctest.servers import (
     ADDRESS,
@@ -54,13 +56,18 @@ def _binaries(name: str) -> list[Path]:
 @cache
 def server_binaries() -> dict[str, Path]:
     """Version, such as ``9.1.2``, to binary; only those that run on this machine."""
-    binaries = {}
+    asked = {}
     for path in _binaries("valkey-server"):
         try:
-            said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
-        except (OSError, subprocess.SubprocessError):
-            continue  # built for another machine
-        if version := re.search(r"v=(\d+\.\d+\.\d+)", said):
+            asked[path] = subprocess.Popen(
+                [path, "--version"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
+        except OSError as error:  # built for another machine, or this one is short of something
+            if is_shortage(error):
+                raise
+    binaries = {}
+    for path, process in asked.items():
+        if version := re.search(r"v=(\d+\.\d+\.\d+)", process.communicate()[0]):
             binaries[version[1]] = path
     return binaries
 
@@ -80,23 +87,48 @@ class EmbeddedProvider:
     reaper: Reaper
     name: str = "embedded"
     echoes: bool = False
+    fresh: bool = True
+
+    def __post_init__(self) -> None:
+        self._expected = 0
+        self._spare: EmbeddedServer | None = None
+
+    def expect(self, pages: int) -> None:
+        """See :class:`valkey_doctest.servers.Provider`.
+
+        A server needs some 40 ms until it answers, most of it to measure its clock: one is launched
+        while the page before it is read or replayed.
+        """
+        self._expected += pages
+        self._prepare()
+
+    def _prepare(self) -> None:
+        with suppress(OSError):  # this machine is short of something: :meth:`start` says so if it still is
+            self._spare = self._spare or self._launch()
+
+    def _launch(self, name: str = "", arguments: Sequence[str] = ()) -> EmbeddedServer:
+        server = EmbeddedServer(Member(name, DOCUMENTED_PORT, tuple(arguments)), free_port(), self)
+        server.launch()
+        return server
 
     def start(self, name: str, arguments: Sequence[str] = ()) -> EmbeddedServer:
         """See :class:`valkey_doctest.servers.Provider`."""
-        server = EmbeddedServer(Member(name, DOCUMENTED_PORT, tuple(arguments)), free_port(), self)
+        server, self._spare = (None, self._spare) if arguments else (self._spare, None)
         for tries_left in (4, 3, 2, 1, 0):
+            server = server or self._launch(name, arguments)
+            server.name = name
             try:
-                server.start()
-            except PortTakenError:
-                if tries_left:
-                    server.port = free_port()
-                    continue
+                server.wait()
+                break
+            except ServerError as error:
                 server.remove()
-                raise
-            except ServerError:
-                server.remove()
-                raise
-            break
+                if not isinstance(error, PortTakenError) or not tries_left:
+                    raise
+                server = None
+        self._expected -= not arguments
+        if self._expected > 0:
+            self._prepare()
+        assert server is not None
         return server
 
     def network(self, name: str, ports: Sequence[int]) -> EmbeddedNetwork:  # noqa: ARG002  processes have no names
@@ -160,6 +192,7 @@ class EmbeddedServer:
         self.version = provider.version
         self.documented_port = member.port
         self.port = port
+        self.name = member.name
         self._member = member
         self._binary = server_binaries()[provider.version]
         self._reaper = provider.reaper
@@ -276,7 +309,7 @@ class EmbeddedServer:
             return None
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         return (
-            f"the server {self._member.name} (valkey-server {self.version}) ended with {how}. Its last words:\n"
+            f"the server {self.name} (valkey-server {self.version}) ended with {how}. Its last words:\n"
             + last_lines(read_log(self._log))
         )
 

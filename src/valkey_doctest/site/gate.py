@@ -33,6 +33,8 @@ class Source:
     path: str
     """The page's path below it, as the record names it."""
     fences: tuple[fences.Fence, ...]
+    beginning: str = ""
+    """Where the chain of its digests begins, see :func:`valkey_doctest.fences.beginning`."""
 
 
 @dataclass
@@ -51,7 +53,7 @@ _source: Source | None = None
 
 
 def begin(source: Source | None) -> None:
-    """Say which page is rendered next, so that messages can name the line; the verdict needs no page."""
+    """Say which page is rendered next: its settings are part of its fences' digests, and messages name the line."""
     global _source  # noqa: PLW0603 -- the formatter is handed a Markdown instance and nothing else
     _source = source
 
@@ -111,7 +113,7 @@ def formatter(
 
 
 def _format(source: str, language: str, options: dict[str, str], md: Markdown, kwargs: dict[str, Any]) -> str:
-    progress = _progress.setdefault(md, _Progress())
+    progress = _progress.setdefault(md, _Progress(_source.beginning if _source else ""))
     progress.digest = fences.chain(progress.digest, language, options, source)
     progress.count += 1
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from valkey_doctest import fences, record
 from valkey_doctest.site import gate
+from valkey_doctest.site import mutants as mutants_of
 
 PICTURES = Path("docs/assets/pictures")
 
@@ -30,17 +31,22 @@ class PictureError(Exception):
 
 
 def define_env(env: Any) -> None:
-    """Offer ``picture()`` to pages, and watch the record in ``mkdocs serve``."""
+    """Offer ``picture()`` and ``mutants()`` to pages, and watch what they show in ``mkdocs serve``."""
     root = Path(env.project_dir)
-    path = root / record.DEFAULT_PATH
-    if path.exists():
-        env.conf["watch"].append(str(path))
+    for path in (root / record.DEFAULT_PATH, root / mutants_of.PATH):
+        if path.exists():
+            env.conf["watch"].append(str(path))
     gate.verified(root)
 
     @env.macro  # type: ignore[untyped-decorator]
     def picture(name: str) -> str:
         """The picture ``docs/assets/pictures/<name>.svg``, inline."""
         return inline_picture(root / PICTURES / f"{name}.svg")
+
+    @env.macro  # type: ignore[untyped-decorator]
+    def mutants() -> str:
+        """How many wrong things were planted in the pages, and noticed."""
+        return mutants_of.table(root, Path(env.conf["docs_dir"]))
 
 
 def inline_picture(path: Path) -> str:
@@ -75,7 +81,7 @@ def on_pre_page_macros(env: Any) -> None:
         gate.log.error("%s", error)
         gate.begin(None)
         return
-    gate.begin(gate.Source(root, page.path, page.fences))
+    gate.begin(gate.Source(root, page.path, page.fences, fences.beginning(page.meta)))
     lines = []
     if "since" in page.meta:
         lines.append(f'<p class="page-since">For Valkey {escape(str(page.meta["since"]))} and later</p>')
