@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter, defaultdict
-from dataclasses import replace
 from pathlib import Path
 
 from valkey_doctest import coverage, record
@@ -38,7 +37,7 @@ def audit(folder: Path, known: Record, root: Path) -> tuple[list[str], dict[Stat
             entry = fences.get(fence.digest)
             places[entry.status if entry else "unknown"].append(f"{fence.page}:{fence.line}")
             if entry:
-                entries.append(replace(entry, page=fence.page, line=fence.line))
+                entries.append(entry._replace(page=fence.page, line=fence.line))
     counts = [f"{len(places[status])} {word}" for status, word in _WORDS.items() if places[status]]
     said = [f"{sum(map(len, places.values()))} fences on {pages} pages: {', '.join(counts) or 'none'}."]
     on: dict[tuple[str, str], list[Entry]] = defaultdict(list)

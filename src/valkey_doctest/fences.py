@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ATTRIBUTES = frozenset({"title", "since", "skip", "hl_lines", "linenums"})
 """What may stand in a fence's info string beside its language."""
@@ -45,8 +45,7 @@ class FenceError(Exception):
         self.message = message
 
 
-@dataclass(frozen=True)
-class Fence:
+class Fence(NamedTuple):
     """One fenced code block of a page: the unit that is run, reported, recorded and published."""
 
     page: str
@@ -77,14 +76,13 @@ class Fence:
         return self.line if self.included else self.line + 1 + index
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(NamedTuple):
     """A Markdown file: its front matter and its fences, in order."""
 
     path: str
     text: str
     meta: Mapping[str, Any]
-    fences: tuple[Fence, ...] = field(repr=False)
+    fences: tuple[Fence, ...]
 
     @property
     def digest(self) -> str:

@@ -204,7 +204,7 @@ def judge_in_earnest(page: str, mutant: Mutant, root: Path) -> Fate:
     steps = tuple(_UpToFault(step, faults) for step in planned.steps)
     with _servers() as (provider, reaper):
         results = replay(
-            replace(planned, steps=steps),
+            planned._replace(steps=steps),
             lambda kind: Session(provider, reaper, kind, MUTANT_DEADLINE),
             provider.version,
         )

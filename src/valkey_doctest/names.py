@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 # Arguments may be quoted, and stand apart as the words of a program's command line do.
 _ADDRESS = re.compile(
@@ -114,9 +115,13 @@ class Names:
 
 
 def _replace(text: str, table: dict[str, str]) -> str:
-    pairs = {key: value for key, value in table.items() if key != value}
-    if not any(key in text for key in pairs):
+    if not any(key in text for key in table):
         return text
+    return _words(tuple(table)).sub(lambda match: table[match[0]], text)
+
+
+@lru_cache(maxsize=8)
+def _words(keys: tuple[str, ...]) -> re.Pattern[str]:
     # Longest first, and whole words only: valkey-dev is not a part of valkey-dev-2.
-    alternatives = "|".join(re.escape(key) for key in sorted(pairs, key=len, reverse=True))
-    return re.sub(rf"(?<!\w)(?<!\w-)(?:{alternatives})(?!-?\w)", lambda match: pairs[match[0]], text)
+    alternatives = "|".join(re.escape(key) for key in sorted(keys, key=len, reverse=True))
+    return re.compile(rf"(?<!\w)(?<!\w-)(?:{alternatives})(?!-?\w)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from valkey_doctest import shell
 from valkey_doctest.edits import Edit
@@ -25,8 +25,7 @@ OUTPUT = "Output"
 LANGUAGES = (LANGUAGE, "python", "pycon", *shell.LANGUAGES)
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """What became of one fence."""
 
     verdict: Verdict
@@ -39,8 +38,7 @@ class Result:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """A page whose every fence has a step that can verify it."""
 
     page: Page
@@ -100,7 +98,7 @@ def _step(fence: Fence, previous: Step | None, following: Fence | None, blocked:
             raise FenceError(fence.page, fence.line, "an Output fence must follow a `python` fence directly.")
         # Where the Python is not run, there is no output.
         conditions = {key: value for key, value in previous.fence.attributes.items() if key in ("since", "skip")}
-        return OutputStep(replace(fence, attributes={**conditions, **fence.attributes}))
+        return OutputStep(fence._replace(attributes={**conditions, **fence.attributes}))
     raise FenceError(
         fence.page,
         fence.line,
@@ -157,7 +155,7 @@ def replay(plan: Plan, open_session: Callable[[str], Session], version: str, *, 
                 continue
             started = time.monotonic()
             result, stops_lane, gone = _attempt(step, session)
-            results.append(replace(result, seconds=time.monotonic() - started))
+            results.append(result._replace(seconds=time.monotonic() - started))
             if step.lane and stops_lane:
                 broken[step.lane] = stops_lane
     finally:
@@ -206,7 +204,7 @@ def too_cautious(
     if not any(new):
         return list(results)
     return [
-        replace(result, reason=f"{result.reason}, says the page, but passes on {version}")
+        result._replace(reason=f"{result.reason}, says the page, but passes on {version}")
         if is_new and probed.verdict == "passed"
         else result
         for is_new, result, probed in zip(new, results, again(), strict=True)

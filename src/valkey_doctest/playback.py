@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from valkey_doctest import shell, steps
@@ -123,7 +123,7 @@ def record(
     recordings: list[Recording | None] = [None] * len(plan.steps)
     steps = tuple(_Recorded(step, recordings, place) for place, step in enumerate(plan.steps))
     with _shell(_record_command):
-        return replay(replace(plan, steps=steps), open_session, version), recordings
+        return replay(plan._replace(steps=steps), open_session, version), recordings
 
 
 def play(step: Step, recording: Recording, names: Names) -> str | None:

@@ -16,7 +16,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -306,4 +305,6 @@ def _entry(evaluator: PageEvaluator, step: Step, result: Result) -> dict[str, An
         ran=evaluator.ran(step),
     )
     fence = step.fence
-    return asdict(Entry(fence.digest, fence.page, fence.line, fence.language, step.exchanges, step.commands, (run,)))
+    return record.plain(
+        Entry(fence.digest, fence.page, fence.line, fence.language, step.exchanges, step.commands, (run,))
+    )

@@ -123,6 +123,7 @@ def _main(lines: IO[str]) -> None:
     with contextlib.suppress(BrokenPipeError):  # the run was killed: there is nobody to tell
         sys.stdout.write("".join(f"{command}\n" for command in left.values()))
         sys.stdout.flush()
+    os._exit(0)  # the run waits for us: nothing is left to tidy up
 
 
 if __name__ == "__main__":

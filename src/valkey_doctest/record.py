@@ -11,9 +11,9 @@ import contextlib
 import fcntl
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from valkey_doctest import whole
 
@@ -28,8 +28,7 @@ class RecordError(Exception):
     """The record's file is not one of ours."""
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """One verdict on one fence."""
 
     version: str
@@ -61,8 +60,7 @@ Commands = Mapping[str, Command]
 """A server's commands and subcommands by their names in capitals, such as ``CONFIG GET``."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A fence with all that is known of it."""
 
     digest: str
@@ -84,6 +82,11 @@ class Entry:
         return "marked" if verdicts else "unknown"
 
 
+def plain(entry: Entry) -> dict[str, Any]:
+    """An entry in a form that can be written, and sent between processes."""
+    return entry._asdict() | {"runs": [run._asdict() for run in entry.runs]}
+
+
 @dataclass
 class Record:
     """All entries, by page and digest."""
@@ -98,7 +101,7 @@ class Record:
         fences: dict[str, Entry] = {}
         for each in self.entries.values():
             known = fences.get(each.digest)
-            fences[each.digest] = replace(each, runs=(*known.runs, *each.runs)) if known else each
+            fences[each.digest] = each._replace(runs=(*known.runs, *each.runs)) if known else each
         return fences
 
     def merge(self, entries: Iterable[Entry], *, current: dict[str, set[str]]) -> None:
@@ -117,7 +120,7 @@ class Record:
                 continue  # the page was changed meanwhile
             known = self.entries.get((each.page, each.digest))
             runs = {_key(run): run for run in (*(known.runs if known else ()), *each.runs)}
-            self.entries[each.page, each.digest] = replace(each, runs=tuple(runs[key] for key in sorted(runs)))
+            self.entries[each.page, each.digest] = each._replace(runs=tuple(runs[key] for key in sorted(runs)))
 
 
 def _key(run: Run) -> tuple[str, str, str]:
@@ -169,7 +172,7 @@ def save(record: Record, path: Path) -> None:
     """Write a record, whole or not at all."""
     entries = sorted(record.entries.values(), key=lambda e: (e.page, e.line))
     # A line for each fence and each version: quick to write, and changes can be seen.
-    fences = ",\n".join(json.dumps(asdict(entry)) for entry in entries)
+    fences = ",\n".join(json.dumps(plain(entry)) for entry in entries)
     commands = ",\n".join(f"{json.dumps(version)}: {json.dumps(of)}" for version, of in record.commands.items())
     text = f'{{"schema": {SCHEMA}, "fences": [\n{fences}\n], "commands": {{\n{commands}\n}}}}\n'
     whole.write(path, text.encode())

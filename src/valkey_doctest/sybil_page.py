@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -99,7 +98,7 @@ class PageEvaluator:
 
             return replay(self.plan, open_session, self.provider.version, trusting=trusting)
 
-        counted = replace(self.plan, steps=tuple(_Counted(step, self._ran) for step in self.plan.steps))
+        counted = self.plan._replace(steps=tuple(_Counted(step, self._ran) for step in self.plan.steps))
         results = replay(counted, lambda kind: self._open_session(self.provider, kind), self.provider.version)
         results = too_cautious(self.plan, results, lambda: once(trusting=False), self.provider.version)
         try:
@@ -107,9 +106,9 @@ class PageEvaluator:
         except OSError as error:
             said = f"not updated, because the page cannot be written, and is as it was: {error}"
         if said and said.startswith("updated"):
-            results = [replace(r, verdict="skipped", reason=said) if r.verdict == "failed" else r for r in results]
+            results = [r._replace(verdict="skipped", reason=said) if r.verdict == "failed" else r for r in results]
         elif said:
-            results = [replace(r, reason=f"{r.reason}\n\n{said}") if r.verdict == "failed" else r for r in results]
+            results = [r._replace(reason=f"{r.reason}\n\n{said}") if r.verdict == "failed" else r for r in results]
         self._results = {s.fence.line: r for s, r in zip(self.plan.steps, results, strict=True)}
 
     def __call__(self, example: Example) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import markdown
@@ -95,8 +94,8 @@ def test_a_failed_fence_is_refused_with_its_reason(project: Project) -> None:
     path = project.root / record.DEFAULT_PATH
     known = record.load(path)
     entry = min((each for each in known.entries.values() if each.page == INDEX), key=lambda each: each.line)
-    failed = replace(entry.runs[0], verdict="failed", reason="got (nil)")
-    known.entries[entry.page, entry.digest] = replace(entry, runs=(failed, *entry.runs[1:]))
+    failed = entry.runs[0]._replace(verdict="failed", reason="got (nil)")
+    known.entries[entry.page, entry.digest] = entry._replace(runs=(failed, *entry.runs[1:]))
     record.save(known, path)
     done = project.build()
     assert done.returncode != 0
