@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 EMBEDDED := --valkey-server=embedded --valkey-version=all
+PARALLEL := -n auto --dist loadfile
 PDF := site/valkey-training.pdf
 export NO_MKDOCS_2_WARNING := 1
 
@@ -27,7 +28,7 @@ site: verify ## verify the course, build the site into site/ and the book into s
 
 verify: $(READY) ## run every example on every Valkey at hand: the embedded ones, and the images that Docker has
 	@echo "Running every example of the course …"
-	@$(PYTEST) docs -q --valkey-server=all
+	@$(PYTEST) docs -q $(PARALLEL) --valkey-server=all
 
 test: $(READY) ## check the code, run every example and every test
 	@echo "Checking the code …"
@@ -35,7 +36,7 @@ test: $(READY) ## check the code, run every example and every test
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@echo "Running the course's examples …"
-	@$(PYTEST) docs -q $(EMBEDDED)
+	@$(PYTEST) docs -q $(PARALLEL) $(EMBEDDED)
 	@echo "Running the tests …"
 	@$(PYTEST) tests -q -n auto -rs
 	@echo "Running the examples of README, CONTRIBUTING and docstrings …"
