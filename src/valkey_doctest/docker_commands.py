@@ -11,7 +11,7 @@ import re
 import shlex
 from typing import Literal, NamedTuple
 
-Verb = Literal["run", "exec", "open", "stop", "kill", "start", "restart", "pause", "unpause", "rm"]
+Verb = Literal["run", "exec", "open", "stop", "kill", "start", "restart", "pause", "unpause", "rm", "inside", "copy"]
 
 _MENTIONED = re.compile(r"\bdocker\b")
 _OPTIONS = re.compile(r"(?:(?:-[c23]|-[pn] \d+)(?: |$))*$")
@@ -23,11 +23,12 @@ class Action(NamedTuple):
     """One such command."""
 
     verb: Verb
-    """``open`` is ``docker exec -it NAME valkey-cli`` without a command: it opens what transcripts go on in."""
+    """``open`` is ``docker exec -it NAME valkey-cli`` without a command: it opens what transcripts go on in. ``inside``
+    runs another program where the server's data is, ``copy`` copies a file out of there or into it."""
     name: str
     """The container, as the page calls it."""
     arguments: tuple[str, ...] = ()
-    """What follows ``valkey-server`` or ``valkey-cli``."""
+    """What follows ``valkey-server`` or ``valkey-cli``; of ``inside`` all words, of ``copy`` from where to where."""
     input: str | None = None
     """The file that standard input comes from."""
 
@@ -37,7 +38,7 @@ def mentions_docker(command: str) -> bool:
     return bool(_MENTIONED.search(command))
 
 
-def parse(command: str) -> Action | None:  # noqa: PLR0911  a case, a return
+def parse(command: str) -> Action | None:  # noqa: C901, PLR0911  a case, a return
     """The action a shell command stands for; ``None`` if it is anything else.
 
     ```python
@@ -52,6 +53,9 @@ def parse(command: str) -> Action | None:  # noqa: PLR0911  a case, a return
     assert parse("docker exec -it valkey-node-1 valkey-cli -c -p 7001") == Action(
         "open", "valkey-node-1", ("-c", "-p", "7001")
     )
+    assert parse("docker cp valkey-dev:/data/dump.rdb .") == Action(
+        "copy", "valkey-dev", ("valkey-dev:/data/dump.rdb", ".")
+    )
     ```
     """
     try:
@@ -61,9 +65,9 @@ def parse(command: str) -> Action | None:  # noqa: PLR0911  a case, a return
     except ValueError:
         return None
     file = None
-    if words[:3] == ["docker", "exec", "-i"] and words[-2:-1] == ["<"]:
+    if words[2:3] == ["-i"] and words[-2:-1] == ["<"]:
         file = words[-1]
-        words = ["docker", "exec", *words[3:-2]]
+        words = [*words[:2], *words[3:-2]]
     if any(re.fullmatch(r"[();<>|&]+", word) for word in words):
         return None  # a pipe, a redirection or several commands: the shell's business
     match words:
@@ -77,4 +81,11 @@ def parse(command: str) -> Action | None:  # noqa: PLR0911  a case, a return
             return Action("open", name, tuple(arguments))
         case ["docker", "exec", name, "valkey-cli", *arguments]:
             return Action("exec", name, tuple(arguments), file)
+        case ["docker", "exec", name, *words] if words and not name.startswith("-"):
+            return Action("inside", name, tuple(words), file)
+        case ["docker", "run", "--rm", "--volumes-from", name, image, *words] if words and _IMAGE.match(image):
+            return Action("inside", name, tuple(words), file)
+        case ["docker", "cp", source, target]:
+            names = [word.partition(":")[0] for word in (source, target) if ":" in word]
+            return Action("copy", names[0], (source, target)) if len(names) == 1 else None
     return None

