@@ -109,7 +109,7 @@ def _range(text: str, found: re.Match[str]) -> Marker:
     if bool(found[2]) != bool(found[4]):
         raise MarkerError(f"the range `{text}` has a unit at one end only: write it at both, as in 900K..2M")
     low, high = number(found[1] + found[2]), number(found[3] + found[4])
-    if low >= high:
+    if low > high:
         raise MarkerError(f"the range `{text}` is empty: write the smaller number first")
     return Marker(text, SIZE if found[2] else NUMBER, lambda _documented, real: low <= number(real) <= high)
 

@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 
 from valkey_doctest.fences import Fence, FenceError
-from valkey_doctest.markers import Line, MarkerError, read
+from valkey_doctest.markers import Line, MarkerError, read, split
 
 LANGUAGE = "valkey-cli"
 
@@ -107,6 +107,10 @@ def parse(fence: Fence) -> tuple[Part, ...]:
                     number,
                     f"this command is longer than {MAX_BYTES:,} bytes, which a terminal splits in two. Shorten it, "
                     "or send it from Python.",
+                )
+            if split(found["command"])[1] is not None:
+                raise FenceError(
+                    fence.page, number, "a marker belongs to a line of the reply, not to the command: it would be sent."
                 )
             parts.append(Exchange(number, found["prompt"], found["command"].rstrip(), ()))
         elif text.strip() == INTERRUPT:

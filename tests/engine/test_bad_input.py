@@ -45,6 +45,7 @@ GOOD = "```valkey-cli\n127.0.0.1:6379> PING\nPONG\n```\n"
         ("```python\nprint(1)\n```\n", 1, "prints, and the page does not show it"),
         ('```text title="Output"\n1\n```\n', 1, "must follow a `python` fence"),
         ('```python title="a.py"\nprint(1)\n```\n', 1, "`a.py` is shown but never used"),
+        ("```valkey-cli\n127.0.0.1:6379> TTL a  <!-- 1..2 -->\n(integer) -2\n```\n", 2, "not to the command"),
         ('```lua title="a.lua"\nreturn 1\n```\n', 1, "`a.lua` is shown but never used"),
         ('```text title="a.lua"\nreturn 1\n```\n', 1, "`a.lua` is lua, but its fence says `text`"),
         ('```pytho title="a.py"\npass\n```\n', 1, "is python, but its fence says `pytho`"),
