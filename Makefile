@@ -17,8 +17,6 @@ help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 site: verify ## verify the course, build the site into site/ and the book into site/valkey-training.pdf
-	@echo "Planting wrong things in every page …"
-	@$(BIN)/python -m valkey_doctest.mutants docs --optional
 	@echo "Building the site …"
 	@$(BIN)/mkdocs build --strict
 	@echo "Setting the book …"

@@ -187,7 +187,11 @@ class Terminal:
 
     def close(self) -> None:
         """End it, whatever it is doing."""
-        self._child.close(force=True)
+        try:
+            self._child.close(force=True)
+        except pexpect.ExceptionPexpect:  # it was sent SIGKILL, and pexpect gives it 5 ms; a busy machine may need more
+            self._child.wait()
+            self._child.closed = True
 
 
 def _lines(text: str) -> tuple[str, ...]:

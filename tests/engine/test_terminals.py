@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
+import ptyprocess
 import pytest
 
 from valkey_doctest.servers.container import engine_problem
@@ -138,3 +140,13 @@ def test_a_terminal_that_cannot_be_where_the_page_has_it(
     said = refuses(page)
     assert f"docs/page.md:{line}: " in said
     assert says in said
+
+
+def test_a_terminal_that_takes_its_time_to_die(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_slow(process: ptyprocess.PtyProcess, force: bool = False) -> bool:  # noqa: FBT001, FBT002, ARG001  as there
+        process.kill(signal.SIGKILL)
+        return False
+
+    monkeypatch.setattr(ptyprocess.PtyProcess, "terminate", too_slow)
+    project.page(CHANNEL)
+    project.verify().assert_outcomes(passed=CHANNEL.count("```valkey-cli"))
