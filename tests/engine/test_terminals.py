@@ -143,10 +143,11 @@ def test_a_terminal_that_cannot_be_where_the_page_has_it(
 
 
 def test_a_terminal_that_takes_its_time_to_die(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def too_slow(process: ptyprocess.PtyProcess, force: bool = False) -> bool:  # noqa: FBT001, FBT002, ARG001  as there
+    def too_slow(process: ptyprocess.PtyProcess, force: bool = False) -> bool:  # noqa: FBT001, FBT002  as there
         process.kill(signal.SIGKILL)
         return False
 
     monkeypatch.setattr(ptyprocess.PtyProcess, "terminate", too_slow)
+    monkeypatch.setattr(ptyprocess.PtyProcess, "isalive", lambda _: True)
     project.page(CHANNEL)
     project.verify().assert_outcomes(passed=CHANNEL.count("```valkey-cli"))
