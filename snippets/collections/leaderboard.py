@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import valkey
 
-# Runs as one step. It reads everything before it writes: a script that fails is not
-# undone, so what can fail comes first.
+# Runs as one step. A script that fails is not undone, so it reads before it writes:
+# a key of the wrong type stops it before it has changed the board.
 COUNT = """
 local board, entries, clock, finished = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local reader, book, points = ARGV[1], ARGV[2], ARGV[3]
@@ -63,11 +63,12 @@ class Leaderboard:
 
     def place(self, reader: str) -> Place | None:
         """Where a reader stands; ``None`` for one who has not finished a book."""
-        while entry := self.client.hget(self.entries, reader):
+        seen = None
+        while (entry := self.client.hget(self.entries, reader)) != seen:
             found = self.client.zrevrank(self.board, entry, withscore=True)
             if found is not None:
                 return Place(int(found[0]) + 1, reader, int(float(found[1])))
-            # The reader has just finished another book: the entry is a new one.
+            seen = entry  # finished another book meanwhile? Then there is a new entry.
         return None
 
     def around(self, reader: str, distance: int = 1) -> list[Place]:

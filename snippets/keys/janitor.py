@@ -89,8 +89,9 @@ def report(shares: dict[str, Share]) -> str:
     """A table, the largest first."""
     lines = [f"{'prefix':10} {'keys':>6} {'no expiry':>9} {'bytes':>8}"]
     for name, share in sorted(shares.items(), key=lambda item: -item[1].bytes):
+        shown = name.encode("utf-8", "backslashreplace").decode()
         counts = f"{share.keys:6} {share.endless:9} {share.bytes:8}"
-        lines.append(f"{name:10} {counts}")
+        lines.append(f"{shown:10} {counts}")
     return "\n".join(lines)
 
 
@@ -104,7 +105,12 @@ def main(arguments: list[str] | None = None) -> int:
     limiting.add_argument("seconds", type=int)
     commands.add_parser("remove").add_argument("prefix")
     options = parser.parse_args(arguments)
-    client = valkey.Valkey(host="127.0.0.1", port=6379, decode_responses=True)
+    client = valkey.Valkey(
+        host="127.0.0.1",
+        port=6379,
+        decode_responses=True,
+        encoding_errors="surrogateescape",  # a name may be any bytes
+    )
     with client:
         try:
             if options.command == "survey":

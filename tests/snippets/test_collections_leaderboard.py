@@ -143,6 +143,13 @@ def test_a_place_is_found_while_the_reader_moves_up(
     assert board.place("ada") == (1, "ada", 1100)
 
 
+def test_a_board_that_somebody_has_removed_is_no_reason_to_search_for_ever(board: Any, client: valkey.Valkey) -> None:
+    board.finish("ada", "dune", 600)
+    client.delete(board.board)
+    assert board.place("ada") is None
+    assert board.around("ada") == []
+
+
 @pytest.mark.parametrize("key", ["board", "entries", "clock", "finished:ada"])
 def test_a_key_of_another_type_leaves_nothing_half_done(board: Any, client: valkey.Valkey, key: str) -> None:
     client.geoadd(f"{{test}}:{key}", (16.37, 48.21, "Vienna")) if key != "board" else client.set("{test}:board", "x")

@@ -83,6 +83,13 @@ def test_goes_on_when_somebody_else_was_faster(
     }
 
 
+def test_the_whereabouts_are_those_of_one_moment(lending: ModuleType, client: valkey.Valkey) -> None:
+    """All sets are read in one transaction: separate reads could miss a copy that moves."""
+    client.config_resetstat()
+    lending.whereabouts(client, "dune", READERS)
+    assert client.info("commandstats")["cmdstat_exec"]["calls"] == 1
+
+
 def test_no_copy_is_lost_while_connections_break(lending: ModuleType, client: valkey.Valkey, port: int) -> None:
     lending.buy(client, "dune", COPIES)
     stop = Event()

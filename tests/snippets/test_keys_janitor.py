@@ -77,6 +77,15 @@ def test_a_key_that_goes_while_it_is_looked_at_is_left_out(
     assert set(janitor.survey(client)) == {"here"}
 
 
+def test_a_name_that_comes_twice_is_counted_once(
+    janitor: ModuleType, client: valkey.Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SCAN may do so when the table grows or shrinks: in one step, and in two."""
+    client.mset({"cart:1": "a", "cart:2": "b"})
+    monkeypatch.setattr(janitor, "batches", lambda *_: iter([["cart:1", "cart:1"], ["cart:2", "cart:1"]]))
+    assert janitor.survey(client)["cart"].keys == 2
+
+
 def test_removes_its_prefix_and_nothing_else_while_others_write(janitor: ModuleType, client: valkey.Valkey) -> None:
     fill(client, "old:", 3_000)
     kept = fill(client, "older:", 100)
@@ -124,6 +133,23 @@ def test_a_prefix_is_taken_literally(janitor: ModuleType, client: valkey.Valkey,
     client.mset({f"{prefix}1": "", "ab1": "", "a1": "", "b1": ""})
     assert janitor.remove(client, prefix) == 1
     assert client.dbsize() == 3
+
+
+def test_names_that_are_no_text_are_counted_and_removed(
+    janitor: ModuleType,
+    client: valkey.Valkey,
+    port: int,
+    at_port: Callable[[int], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    client.mset({b"\x00\xff:1": "", b"\x00\xff:2": "", "r\u00f6m:1": ""})
+    at_port(port)
+    assert janitor.main(["survey"]) == 0
+    written = capsys.readouterr().out.encode("utf-8").decode()  # it can be printed
+    assert "\\udcff" in written
+    assert "r\u00f6m" in written
+    assert janitor.main(["remove", "\x00\udcff:"]) == 0
+    assert client.keys("*") == ["r\u00f6m:1"]
 
 
 def test_an_empty_prefix_is_refused(
