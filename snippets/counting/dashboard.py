@@ -86,6 +86,7 @@ def main() -> int:
         host="127.0.0.1",
         port=6379,
         decode_responses=True,
+        socket_timeout=5,  # seconds; without it a lost reply is waited for without end
         retry=Retry(ExponentialBackoff(cap=0.2, base=0.01), 5),
         retry_on_error=[valkey.ConnectionError, valkey.TimeoutError],
     )

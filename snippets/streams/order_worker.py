@@ -50,26 +50,33 @@ class Worker:
         self.running = False
 
     def resume(self) -> None:
-        """Finish what this name was given before it was restarted."""
+        """Finish what this name was given before it was restarted, one by one."""
         last = "0"
-        while entries := self.read(last, None):
+        while entries := self.read(last, None, count=1):
             self.work(entries)
             last = entries[-1][0]
 
     def round(self, patience: int = PATIENCE, wait: int = WAIT) -> int:
-        """Take abandoned entries, or else new ones; return how many they were."""
+        """Take an abandoned entry, or else new ones; return how many they were.
+
+        Only one, because it may be what killed its worker. If it kills this one as
+        well, no other entry has been handed out once more for nothing.
+        """
         self.cursor, entries, deleted = self.client.xautoclaim(
-            STREAM, GROUP, self.name, patience, self.cursor, count=BATCH
+            STREAM, GROUP, self.name, patience, self.cursor, count=1
         )
         if deleted:
             log.warning("deleted before they were handled: %s", deleted)
-        entries = entries or self.read(">", wait)
+        if not entries:  # wait only if the whole list has been looked through
+            entries = self.read(">", wait if self.cursor == "0-0" else None)
         self.work(entries)
         return len(entries)
 
-    def read(self, after: str, wait: int | None) -> list[tuple[str, Fields]]:
+    def read(
+        self, after: str, wait: int | None, count: int = BATCH
+    ) -> list[tuple[str, Fields]]:
         """Up to a batch: new entries (``>``), or this consumer's own pending ones."""
-        reply = self.client.xreadgroup(GROUP, self.name, {STREAM: after}, BATCH, wait)
+        reply = self.client.xreadgroup(GROUP, self.name, {STREAM: after}, count, wait)
         return reply[0][1] if reply else []
 
     def work(self, entries: list[tuple[str, Fields]]) -> None:

@@ -98,6 +98,14 @@ def test_eight_recorders_lose_nobody_and_readers_never_see_nonsense(board: Modul
     )
 
 
+def test_a_recording_is_one_transaction_and_so_is_a_combination(board: ModuleType, client: valkey.Valkey) -> None:
+    client.config_resetstat()
+    board.record(client, "mon", board.invent(1)[:50])
+    board.combined(client, "OR", ["mon"])
+    calls = {name: each["calls"] for name, each in client.info("commandstats").items()}
+    assert (calls["cmdstat_multi"], calls["cmdstat_exec"]) == (2, 2)
+
+
 def test_connections_that_are_cut_all_the_time_change_nothing(
     board: ModuleType, client: valkey.Valkey, stubborn: valkey.Valkey
 ) -> None:

@@ -83,6 +83,8 @@ def test_what_the_page_says_of_the_180(drawing: ModuleType) -> None:
     assert sum(abs(error) <= drawing.STANDARD_ERROR for error in errors) == 149
     far = [error for error in errors if abs(error) > 3 * drawing.STANDARD_ERROR]
     assert far == [pytest.approx(0.0265, abs=0.00005)]
+    small = [(e.estimate - e.true) / e.true for e in drawing.read() if e.true <= 10_000]
+    assert (sum(error**2 for error in small) / len(small)) ** 0.5 == pytest.approx(0.0058, abs=0.00005)
 
 
 def test_the_picture_is_drawn_from_what_is_kept(drawing: ModuleType) -> None:

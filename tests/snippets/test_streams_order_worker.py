@@ -100,16 +100,37 @@ def test_nothing_is_taken_from_a_worker_that_may_be_alive(orders: ModuleType, cl
     client.xreadgroup("booking", "ada", {"orders": ">"})
     ben = orders.Worker(client, "ben")
     assert ben.round(LONG, 1) == 0
-    assert ben.round(0, 1) == 5
+    assert [ben.round(0, 1) for _ in range(6)] == [1] * 5 + [0]
     assert pending(client) == 0
 
 
-def test_more_is_abandoned_than_fits_into_a_batch(orders: ModuleType, client: Any) -> None:
+def test_what_is_abandoned_is_taken_over_one_by_one_and_before_what_is_new(orders: ModuleType, client: Any) -> None:
     place(client, range(35))
     orders.prepare(client)
     client.xreadgroup("booking", "ada", {"orders": ">"})
+    place(client, range(35, 50))
     ben = orders.Worker(client, "ben")
-    assert [ben.round(0, 1) for _ in range(4)] == [10, 10, 10, 5]
+    assert [ben.round(0, 1) for _ in range(38)] == [1] * 35 + [10, 5, 0]
+    assert client.hlen("bookings") == 50
+
+
+def test_waits_only_when_all_that_is_pending_has_been_looked_at(
+    orders: ModuleType, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place(client, range(25))
+    orders.prepare(client)
+    client.xreadgroup("booking", "ada", {"orders": ">"})  # ada is busy with them
+    ben = orders.Worker(client, "ben")
+    waits: list[int | None] = []
+
+    def read(_: str, wait: int | None) -> list[Any]:
+        waits.append(wait)
+        return []
+
+    monkeypatch.setattr(ben, "read", read)
+    for _ in range(4):
+        ben.round(LONG, 7)
+    assert waits == [None, None, 7, None]  # a round looks at ten; then from the beginning
 
 
 @pytest.mark.parametrize("way", ["resume", "round"])
@@ -124,7 +145,8 @@ def test_what_was_deleted_is_reported_and_does_not_stay_pending(
     if way == "resume":
         ada.resume()
     else:
-        ada.round(0, 1)
+        for _ in given:
+            ada.round(0, 1)
     assert pending(client) == 0
     assert client.hlen("bookings") == 1
     assert "deleted before" in caplog.text
@@ -158,6 +180,37 @@ def test_what_kills_workers_is_put_aside_without_being_tried_again(orders: Modul
     dan.round(0, 1)
     assert pending(client) == 0
     assert client.xlen("orders:dead") == 1
+
+
+class Killed(BaseException):
+    """Nothing catches it: it ends a worker as a crash of its process would."""
+
+
+@pytest.mark.parametrize("names", ["the same", "others"])
+def test_what_kills_workers_takes_no_other_order_with_it(orders: ModuleType, client: Any, names: str) -> None:
+    place(client, range(10))
+    orders.prepare(client)
+
+    def die_of_five(each: Any, fields: dict[str, str]) -> None:
+        if fields["order"] == "5":
+            raise Killed
+        orders.book(each, fields)
+
+    deaths = 0
+    while deaths <= orders.ATTEMPTS:
+        worker = orders.Worker(client, "ada" if names == "the same" else f"worker-{deaths}", die_of_five)
+        try:
+            worker.resume()
+            while worker.round(0, 1):
+                pass
+        except Killed:
+            deaths += 1
+        else:
+            break
+    assert deaths == orders.ATTEMPTS
+    assert [fields["order"] for _, fields in client.xrange("orders:dead")] == ["5"]
+    assert sorted(client.hkeys("bookings")) == sorted(set("0123456789") - {"5"})
+    assert pending(client) == 0
 
 
 def test_a_lost_connection_is_not_the_orders_fault(orders: ModuleType, client: Any) -> None:
