@@ -14,8 +14,8 @@ The requirements:
 - ours at most 0.8 times the sum of pytest with 500 empty tests and the floor;
 - the fastest peer at least 1.8 times as slow as ours.
 
-A peer gives a verdict on each of the 500. pytest-markdown-docs with a fence of five does not, so it is printed, but is no
-peer: it gives up a fence at its first wrong reply, and what is wrong behind that shows in the next run only.
+A peer gives a verdict on each of the 500. pytest-markdown-docs with a fence of five does not, so it is printed, but is
+no peer: it gives up a fence at its first wrong reply, and what is wrong behind that shows in the next run only.
 """
 
 from __future__ import annotations
