@@ -21,7 +21,7 @@ class Event:
     def __init__(self, client: valkey.Valkey, name: str) -> None:
         self._client = client
         base = f"event:{{{name}}}"  # in a cluster: the same hash slot for all three
-        self.keys = (f"{base}:free", f"{base}:held", f"{base}:due")
+        self.keys = (f"{base}:free", f"{base}:orders", f"{base}:due")
 
     def _call(self, function: str, *arguments: str | int, write: bool = True) -> int:
         """Call a function; install the library first if the server has none yet."""
@@ -35,7 +35,7 @@ class Event:
         return call(function, len(self.keys), *self.keys, *arguments)
 
     def open(self, tickets: int) -> None:
-        """Begin to sell, with nothing held."""
+        """Begin to sell, without any orders."""
         pipeline = self._client.pipeline()  # MULTI and EXEC
         pipeline.delete(*self.keys)
         pipeline.set(self.keys[0], tickets)
@@ -55,11 +55,14 @@ class Event:
             raise
 
     def confirm(self, order: str) -> int:
-        """The buyer paid. How many tickets that sold: 0 if too late, or done before."""
+        """The buyer paid. How many tickets the order has now: 0 if it was too late.
+
+        May be repeated after a lost reply: a paid order stays paid.
+        """
         return self._call("tickets_confirm", order)
 
     def cancel(self, order: str) -> int:
-        """The buyer gave up. How many tickets that freed."""
+        """The buyer gave up. How many tickets that freed: 0 if they were paid."""
         return self._call("tickets_cancel", order)
 
     def left(self) -> int:

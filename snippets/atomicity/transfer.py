@@ -15,6 +15,7 @@ CLIENTS, ROUNDS = 8, 50
 BALANCE = 300  # less than what the clients ask for together: 400
 DEADLINE = 10.0  # seconds after which a thread no longer waits for the others
 ADA, BEN = "transfer:ada", "transfer:ben"
+LOST = (valkey.ConnectionError, valkey.TimeoutError)
 
 SCRIPT = """
 if tonumber(server.call('GET', KEYS[1]) or 0) < tonumber(ARGV[1]) then
@@ -41,21 +42,24 @@ def watched(
     """Read, decide, and write only if the account was not changed in between.
 
     ``pause`` is called where a conflict can happen: after reading, before writing.
+    A connection lost at ``EXEC`` is no conflict: the coins may have moved already.
     """
     retries = 0
     while True:
         with client.pipeline() as pipeline:  # one connection; no longer watched at exit
-            pipeline.watch(ADA)
-            balance = int(pipeline.get(ADA) or 0)
-            pause()
-            if balance < amount:
-                return Done(0, 1, retries)
-            pipeline.multi()
-            pipeline.decrby(ADA, amount)
-            pipeline.incrby(BEN, amount)
             try:
+                pipeline.watch(ADA)
+                balance = int(pipeline.get(ADA) or 0)
+                pause()
+                if balance < amount:
+                    return Done(0, 1, retries)
+                pipeline.multi()
+                pipeline.decrby(ADA, amount)
+                pipeline.incrby(BEN, amount)
                 pipeline.execute()
-            except valkey.WatchError:
+            except valkey.WatchError as error:
+                if isinstance(error.__context__, LOST):
+                    raise error.__context__ from None
                 retries += 1
             else:
                 return Done(1, 0, retries)
@@ -111,7 +115,7 @@ def main() -> int:
                 done, (ada, ben) = compete(client, first, move)
                 print(f"{name:7} {done.paid} paid, {done.refused} refused,", end=" ")
                 print(f"Ada {ada}, Ben {ben}, tried again {done.retries} times")
-        except valkey.ConnectionError as error:
+        except LOST as error:
             print(f"Cannot reach Valkey: {error}", file=sys.stderr)
             return 1
     return 0

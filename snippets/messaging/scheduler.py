@@ -70,7 +70,7 @@ def main() -> int:
     client = valkey.Valkey(host="127.0.0.1", port=6379, decode_responses=True)
     with client:
         try:
-            schedule(client, "ask ada for a review", delay=300)
+            schedule(client, "ask ada for a review", delay=900)
             schedule(client, "tell ben that the parcel comes", delay=100)
             schedule(client, "ask cleo to pay", delay=200)
             print(f"cleo has paid, called off: {cancel(client, 'ask cleo to pay')}")

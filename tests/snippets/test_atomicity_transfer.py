@@ -71,18 +71,39 @@ def test_if_the_money_is_gone_on_the_second_look_it_is_refused(transfer: ModuleT
     assert balances(transfer, client) == ["1", "0"]
 
 
-def test_a_client_killed_before_it_writes_begins_again(transfer: ModuleType, client: valkey.Valkey) -> None:
+def test_a_client_killed_before_it_writes_is_told_and_leaves_nothing(
+    transfer: ModuleType, client: valkey.Valkey
+) -> None:
     fill(transfer, client, 10)
-
     kills = iter([1])
 
     def throw_everybody_out_once() -> None:
         for _ in kills:
             client.client_kill_filter(_type="normal", skipme=True)
-            assert balances(transfer, client) == ["10", "0"]
 
-    # The library reports it as a conflict: what was watched on the old connection is unknown to the new one.
-    assert transfer.watched(client, 2, throw_everybody_out_once) == (1, 0, 1)
+    with pytest.raises(valkey.ConnectionError):
+        transfer.watched(client, 2, throw_everybody_out_once)
+    assert balances(transfer, client) == ["10", "0"]
+
+
+@pytest.mark.parametrize("lost", [valkey.ConnectionError, valkey.TimeoutError])
+def test_when_the_reply_of_exec_is_lost_it_does_not_pay_again(
+    transfer: ModuleType, client: valkey.Valkey, port: int, lost: type[Exception]
+) -> None:
+    """The library calls it a WatchError and advises to try again, which would pay twice."""
+    fill(transfer, client, 10)
+    losses = iter([lost("the reply was lost")])
+
+    class Unlucky(valkey.Connection):
+        def read_response(self, *arguments: Any, **options: Any) -> Any:
+            reply = super().read_response(*arguments, **options)
+            if isinstance(reply, list) and (error := next(losses, None)):  # only EXEC replies with a list here
+                raise error
+            return reply
+
+    pool = valkey.ConnectionPool(connection_class=Unlucky, host="127.0.0.1", port=port, decode_responses=True)
+    with valkey.Valkey(connection_pool=pool) as unlucky, pytest.raises(lost):
+        transfer.watched(unlucky, 2)
     assert balances(transfer, client) == ["8", "2"]
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from types import ModuleType
 
 import pytest
 import valkey
+
+PATIENCE = 10.0  # seconds, never used up unless something is broken
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +24,7 @@ def persistent(board: ModuleType, client: valkey.Valkey, port: int, at_port: Cal
     """The program's own client, of an empty server."""
     at_port(port)
     with board.persistent() as each:
+        each.connection_pool.connection_kwargs["socket_timeout"] = PATIENCE
         yield each
 
 
@@ -78,6 +82,16 @@ def test_it_ends_up_right_while_writers_write_and_connections_break(
         next(happened)
     assert screen.shown == client.hgetall("orders")
     happened.close()
+
+
+def test_nobody_is_told_before_it_is_so(board: ModuleType, client: valkey.Valkey) -> None:
+    with client.monitor() as monitor:
+        board.change(client, "order", "paid")
+        client.ping()
+        commands = (each["command"].split()[0] for each in monitor.listen())
+        seen = list(takewhile(lambda command: command != "PING", commands))
+    assert "MULTI" in seen  # so that no reader can come between the two
+    assert seen.index("HSET") < seen.index("PUBLISH")
 
 
 def test_a_late_message_does_not_overwrite_something_newer(

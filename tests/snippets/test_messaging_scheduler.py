@@ -25,8 +25,8 @@ def scheduler(snippet: Callable[[str], ModuleType]) -> ModuleType:
 
 def test_what_is_due_moves_and_the_rest_stays(scheduler: ModuleType, client: valkey.Valkey) -> None:
     scheduler.schedule(client, "later", delay=60_000)
-    scheduler.schedule(client, "second", delay=-10)
-    scheduler.schedule(client, "first", delay=-20)
+    scheduler.schedule(client, "second", delay=-10_000)
+    scheduler.schedule(client, "first", delay=-20_000)
     assert scheduler.move_due(client) == ["first", "second"]
     assert client.lrange("reminders", 0, -1) == ["first", "second"]
     assert client.zrange("reminders:later", 0, -1) == ["later"]
