@@ -45,16 +45,16 @@ def post(client: valkey.Valkey, author: str, text: str) -> int:
 def deliver(client: valkey.Valkey, number: int) -> None:
     """Put a post into the feeds of all followers; safe to repeat."""
     author = client.hget(f"post:{number}", "author")
-    cursor: int | None = None if author else 0  # 0: it was deleted, nothing to do
-    while cursor != 0:
-        cursor, readers = client.sscan(
-            f"followers:{author}", cursor=cursor or 0, count=BATCH
-        )
+    cursor = 0
+    while author:  # none: the post was deleted, and nobody gets it
+        cursor, readers = client.sscan(f"followers:{author}", cursor, count=BATCH)
         pipeline = client.pipeline(transaction=False)  # each feed is for itself
         for reader in readers:
             pipeline.zadd(f"feed:{reader}", {str(number): number})
             pipeline.zremrangebyrank(f"feed:{reader}", 0, -KEEP - 1)
         pipeline.execute()
+        if cursor == 0:  # all have it
+            break
     client.srem("posts:pending", number)
 
 

@@ -64,6 +64,7 @@ class Orders:
 
         Raises:
             OutOfStockError: it names the first article of which there is too little.
+            valkey.ResponseError: there is nothing in the cart.
         """
         keys = [f"cart:{cart}", self.STOCK, f"order:{order}", self.DUE]
         try:
@@ -74,8 +75,14 @@ class Orders:
             raise
 
     def pay(self, order: str) -> bool:
-        """The money is here: the order is final. ``False`` if it was too late."""
-        return self.client.zrem(self.DUE, order) == 1
+        """The money is here: the order is final. ``False`` if it was too late.
+
+        Safe to repeat: what was given back no longer exists, so the rest is paid.
+        """
+        pipeline = self.client.pipeline()  # MULTI and EXEC
+        pipeline.zrem(self.DUE, order)
+        pipeline.exists(f"order:{order}")
+        return pipeline.execute()[1] == 1
 
     def release(self, order: str) -> bool:
         """Give everything back, unless the order was paid."""

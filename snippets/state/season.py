@@ -18,7 +18,7 @@ if server.call('SISMEMBER', KEYS[2], ARGV[3]) == 1 then
 end
 local time = server.call('TIME')
 local left = ARGV[4] - (time[1] * 1000 + math.floor(time[2] / 1000))
-if left < 0 then
+if left <= 0 then
     return server.error_reply('OVER the season has ended')
 end
 local unit = tonumber(ARGV[5])
@@ -79,6 +79,10 @@ class Season:
 
     def close(self, keep_days: int = 365) -> None:
         """Keep the three winners for good, all others for a year; safe to repeat."""
+        if self.client.time()[0] < self.ends:
+            raise ValueError("the season has not ended yet")
+        if self.client.exists(self.winners):
+            return  # done before, and the board may be gone by now
         until = self.ends + keep_days * 24 * 3600
         pipeline = self.client.pipeline()  # MULTI and EXEC
         pipeline.zrangestore(self.winners, self.board, 0, 2, desc=True)

@@ -29,8 +29,8 @@ server.call('PEXPIRE', KEYS[2], ARGV[3])
 # KEYS: the session, the user's sessions. ARGV: digest, idle time in milliseconds
 LOAD = f"""{NOW}
 local ends = server.call('HGET', KEYS[1], 'ends')
-if not ends then
-    return {{}}
+if not ends or not server.call('ZSCORE', KEYS[2], ARGV[1]) then
+    return {{}} -- ended, or no longer in the list
 end
 local expires = math.min(now + ARGV[2], tonumber(ends))
 local session = server.call('HGETALL', KEYS[1])
@@ -116,16 +116,12 @@ class Sessions:
 
     def end_all(self, user: str) -> int:
         """Log out everywhere; return how many sessions that ended."""
-
-        def collect(pipeline: valkey.client.Pipeline) -> None:
-            names = pipeline.zrange(self.index(user), 0, -1)
-            pipeline.multi()
-            pipeline.delete(self.index(user))
-            for name in names:
-                pipeline.delete(self.key(user, name))
-
-        # If a session begins or is used meanwhile, this looks again.
-        return sum(self.client.transaction(collect, self.index(user))[1:])
+        pipeline = self.client.pipeline()  # MULTI and EXEC
+        pipeline.zrange(self.index(user), 0, -1)
+        pipeline.delete(self.index(user))  # from here on, all of them are refused
+        names = pipeline.execute()[0]
+        keys = [self.key(user, name) for name in names]
+        return self.client.delete(*keys) if keys else 0
 
     def count(self, user: str) -> int:
         """How many sessions a user has now."""
@@ -137,8 +133,8 @@ class Sessions:
 def demonstrate(client: valkey.Valkey) -> None:
     """One user on two devices."""
     sessions = Sessions(client)
-    phone = sessions.start("7", device="phone", role="guest")
-    laptop = sessions.start("7", device="laptop", role="guest")
+    phone = sessions.start("7", device="phone")
+    laptop = sessions.start("7", device="laptop")
     print("open:", sessions.count("7"))
     fresh = sessions.rotate(phone) or "-"
     print("with the old token:", sessions.load(phone))

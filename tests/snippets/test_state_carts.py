@@ -136,9 +136,15 @@ def test_paid_or_given_back_but_not_both(order: ModuleType, client: valkey.Valke
         with ThreadPoolExecutor(4) as pool:
             ways = (orders.pay, orders.release, orders.release, orders.pay)
             answers = list(pool.map(lambda way, number=number: way(str(number)), ways))
-        assert sum(answers) == 1
-        paid = answers[0] or answers[3]
+        paid = answers[0]
+        assert answers[3] == paid == orders.pay(str(number))  # asked again: the same answer
+        assert paid + answers[1] + answers[2] == 1
         assert client.hget("stock", "go") == ("0" if paid else "1")
+
+
+def test_an_order_that_was_never_made_is_not_paid(order: ModuleType, client: valkey.Valkey) -> None:
+    assert not order.Orders(client).pay("1")
+    assert client.dbsize() == 0
 
 
 def test_only_what_is_late_is_given_back(order: ModuleType, client: valkey.Valkey) -> None:

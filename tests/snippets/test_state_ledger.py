@@ -90,6 +90,14 @@ def test_an_overflow_leaves_nothing_half_done(ledger: ModuleType, client: valkey
     assert bank.transfer("2", "ada", "rich", 9)
 
 
+def test_the_outside_does_not_leave_64_bits_half_way(ledger: ModuleType, client: valkey.Valkey) -> None:
+    bank = ledger.Ledger(client, "bank")
+    client.hset(bank.balances, mapping={"outside": -(2**63) + 5})
+    with pytest.raises(ledger.NoFundsError, match="outside"):
+        bank.transfer("1", ledger.OUTSIDE, "ada", 10)
+    assert client.hgetall(bank.balances) == {"outside": str(-(2**63) + 5)}
+
+
 def test_the_check_is_right_where_lua_is_no_longer_exact(ledger: ModuleType, client: valkey.Valkey) -> None:
     bank = ledger.Ledger(client, "bank")
     client.hset(bank.balances, mapping={"ada": 2**53 + 1, "outside": -(2**53) - 1})

@@ -107,6 +107,28 @@ def test_log_out_on_one_device_and_on_all(sessions: ModuleType, client: valkey.V
     assert client.exists(all_sessions.index("7")) == 0
 
 
+def test_a_log_out_of_all_that_dies_half_way_has_logged_out_all(
+    sessions: ModuleType, client: valkey.Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class KilledError(Exception):
+        """The end of this client."""
+
+    def dies(*_: object) -> int:
+        raise KilledError
+
+    all_sessions = sessions.Sessions(client)
+    tokens = [all_sessions.start("7") for _ in range(3)]
+    with monkeypatch.context() as patched:
+        patched.setattr(client, "delete", dies)
+        with pytest.raises(KilledError):
+            all_sessions.end_all("7")
+    assert client.dbsize() == 3  # they are there, and will expire
+    assert all(client.ttl(key) > 0 for key in client.scan_iter())
+    assert [all_sessions.load(token) for token in tokens] == [None] * 3
+    assert [all_sessions.rotate(token) for token in tokens] == [None] * 3
+    assert all_sessions.count("7") == 0
+
+
 def test_a_login_at_the_same_moment_is_not_missed_by_a_log_out_of_all(
     sessions: ModuleType, client: valkey.Valkey, port: int
 ) -> None:
@@ -176,6 +198,7 @@ def test_a_token_is_for_one_purpose_and_ends(tokens: ModuleType, client: valkey.
         (lambda link: link[:-1], 99),
         (lambda link: link + "é", 99),
         (lambda link: link.replace("100", "¹00"), 99),
+        (lambda link: link.replace("100", "1" * 5000), 99),
         (lambda _: "/a", 99),
         (lambda _: "", 99),
     ],
