@@ -26,7 +26,7 @@ server.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 """
 logger = logging.getLogger("catalogue")
-AWAY = (valkey.ConnectionError, valkey.TimeoutError)
+TROUBLE = valkey.ValkeyError  # the cache is away, full, read-only, loading, …
 Product = dict[str, Any]
 
 
@@ -79,36 +79,31 @@ class Catalogue:
                     return copy
                 else:
                     time.sleep(0.005)  # another reader is asking the database
-        except AWAY as error:
+        except TROUBLE as error:
             logger.warning("no cache: %s", error)
         return self.database.product(number)
 
     def _load(self, key: str, mark: str, number: int) -> Product | None:
         """Ask the database; keep what it said, unless it has changed meanwhile."""
-        copy = ""  # takes the mark away
-        life = 1.0
+        copy, life = "", LIFE  # an empty copy takes the mark away
         try:
             found = self.database.product(number)
             copy = json.dumps(found)  # "null" if there is no such product
             life = LIFE if found else LIFE_OF_NOTHING
         finally:
-            jitter = random.uniform(0.9, 1.1)  # noqa: S311  no secret
-            self._quietly(key, mark, copy, life * jitter)
+            life *= random.uniform(0.9, 1.1)  # noqa: S311  no secret
+            try:
+                self._fill(keys=[key], args=[mark, copy, int(life * 1000)])
+            except TROUBLE as error:  # no reason to fail: the row is there
+                logger.warning("not cached: %s", error)
         return found
-
-    def _quietly(self, key: str, mark: str, copy: str, life: float) -> None:
-        """Fill; a cache that went away in the meantime is no reason to fail."""
-        try:
-            self._fill(keys=[key], args=[mark, copy, int(life * 1000)])
-        except AWAY as error:
-            logger.warning("not cached: %s", error)
 
     def change_price(self, number: int, price: int) -> None:
         """Change the truth first, then remove the copy, or the mark of a reader."""
         self.database.change_price(number, price)
         try:
             self.client.delete(f"product:{number}")
-        except AWAY as error:  # the copy's life is the longest it can be wrong
+        except TROUBLE as error:  # the copy's life is the longest it can be wrong
             logger.warning("product %s may be old in the cache: %s", number, error)
 
 

@@ -88,7 +88,7 @@ def measure(client: valkey.Valkey) -> dict[str, list[float]]:
 
 
 def main() -> int:
-    """Measure on the training server, database 9; return the exit status."""
+    """Measure on an empty training server; return the exit status."""
     client = valkey.Valkey(host="127.0.0.1", port=6379, db=9, decode_responses=True)
     with client:
         try:

@@ -15,6 +15,7 @@ import valkey
 
 CLIENTS, PROCESSES = 16, 4
 KEY, LOCK, FRESH = "best:seller", "best:seller:lock", "best:seller:fresh"
+MINUTE, HOUR = 60, 3_600  # seconds; an old copy must outlive the mark that it is fresh
 DEADLINE = 10.0  # seconds after which nobody waits any longer
 RELEASE = """
 if server.call('GET', KEYS[1]) == ARGV[1] then return server.call('DEL', KEYS[1]) end
@@ -43,14 +44,14 @@ class Database:
 
 
 class Flight:
-    """The first thread works, the others of the same process get its result."""
+    """One query that the threads of a process share. Make a new one for each miss."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._result: Future[str] | None = None
 
     def result(self, work: Callable[[], str]) -> str:
-        """What ``work`` returned, whoever ran it."""
+        """The first thread works, the others wait for what it returned."""
         with self._lock:
             first = self._result is None
             result = self._result = self._result or Future()
@@ -69,48 +70,55 @@ class Reader:
         self.client, self.database = client, database
         self.missed = Barrier(CLIENTS)  # the unlucky moment: all look, then all go on
 
-    def load(self) -> str:
-        """Ask the database, and keep a copy for a minute."""
+    def load(self, life: int = MINUTE) -> str:
+        """Ask the database, and keep a copy for so many seconds."""
         value = self.database.best_seller()
-        self.client.set(KEY, value, ex=60)
+        self.client.set(KEY, value, ex=life)
         return value
 
+    def load_alone(self, life: int = MINUTE) -> str:
+        """Whoever gets the lock asks the database; the others look again and again."""
+        token, end = uuid.uuid4().hex, time.monotonic() + DEADLINE
+        while time.monotonic() < end:
+            if self.client.set(LOCK, token, nx=True, px=5_000):
+                try:  # the one before us may have been faster: look once more
+                    return self.client.get(KEY) or self.load(life)
+                finally:
+                    self.client.eval(RELEASE, 1, LOCK, token)
+            time.sleep(0.005)
+            found: Any = self.client.get(KEY)
+            if found:
+                return found
+        return self.load(life)  # rather one query more than no answer
+
     def unprotected(self) -> tuple[str, bool]:
-        """Who finds nothing asks the database."""
+        """Whoever finds nothing asks the database."""
         found: Any = self.client.get(KEY)
         self.missed.wait(DEADLINE)
         return found or self.load(), False
 
     def single_flight(self, flight: Flight) -> tuple[str, bool]:
-        """Who finds nothing joins the query of its process."""
+        """Whoever finds nothing joins the query of its process."""
         found: Any = self.client.get(KEY)
         self.missed.wait(DEADLINE)
         return found or flight.result(self.load), False
 
     def locked(self) -> tuple[str, bool]:
-        """Who gets the lock asks the database; the others look again and again."""
+        """Whoever finds nothing asks under the lock."""
         found: Any = self.client.get(KEY)
         self.missed.wait(DEADLINE)
-        token, end = uuid.uuid4().hex, time.monotonic() + DEADLINE
-        while found is None and time.monotonic() < end:
-            if self.client.set(LOCK, token, nx=True, px=5_000):
-                try:  # the one before us may have been faster: look once more
-                    found = self.client.get(KEY) or self.load()
-                finally:
-                    self.client.eval(RELEASE, 1, LOCK, token)
-            else:
-                time.sleep(0.005)
-                found = self.client.get(KEY)
-        return found or self.load(), False  # rather one query more than no answer
+        return found or self.load_alone(), False
 
     def old_copy(self) -> tuple[str, bool]:
-        """Who is first to see that the copy is old renews it; the others use it."""
+        """Whoever is first to see that the copy is old renews it; the others use it."""
         both: Any = self.client.mget(KEY, FRESH)
         found, fresh = both
         self.missed.wait(DEADLINE)
-        if found is None or (not fresh and self.client.set(FRESH, 1, nx=True, ex=60)):
-            return self.load(), False
-        return found, not fresh
+        if found is None:
+            return self.load_alone(HOUR), False  # there is no old copy yet
+        if fresh or not self.client.set(FRESH, 1, nx=True, ex=MINUTE):
+            return found, not fresh
+        return self.load(HOUR), False
 
 
 def rush(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import valkey
@@ -14,15 +15,21 @@ CANDIDATE = Path(__file__).with_name("leader.py")
 LEADER = f"leader:{{{OFFICE}}}"
 
 
-def start(client: valkey.Valkey, name: str) -> subprocess.Popen[bytes]:
-    """A candidate, as soon as it has asked once."""
-    program = [sys.executable, str(CANDIDATE), name]
-    process = subprocess.Popen(program, stdout=subprocess.DEVNULL)
-    while not client.sismember(f"{LEADER}:candidates", name):
+def wait(process: subprocess.Popen[bytes], done: Callable[[], object]) -> None:
+    """Wait until it is done, or this process can no longer do it."""
+    while not done():
         if process.poll() is not None:
-            message = f"{name} ended at once, status {process.returncode}"
+            message = f"a candidate ended, status {process.returncode}"
             raise RuntimeError(message)
         time.sleep(0.01)
+
+
+def start(client: valkey.Valkey, name: str) -> subprocess.Popen[bytes]:
+    """A candidate, as soon as it has asked once."""
+    before = client.scard(f"{LEADER}:candidates")
+    program = [sys.executable, str(CANDIDATE), name]
+    process = subprocess.Popen(program, stdout=subprocess.DEVNULL)
+    wait(process, lambda: client.scard(f"{LEADER}:candidates") > before)
     return process
 
 
@@ -35,8 +42,7 @@ def demonstrate(client: valkey.Valkey) -> None:
         ada, ben = processes
         print(status(client))
         ada.kill()  # SIGKILL: no last word is possible
-        while client.get(LEADER) != "ben":
-            time.sleep(0.01)
+        wait(ben, lambda: status(client).startswith("ben"))
         print(f"ada is killed: {status(client)}")
         ben.terminate()  # SIGTERM: please end
         ben.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import sys
 import time
@@ -11,6 +12,7 @@ import valkey
 
 OFFICE = "mail"
 LEASE = 1_200  # milliseconds for which a leader may be silent
+AWAY = (valkey.ConnectionError, valkey.TimeoutError)
 
 CAMPAIGN = """
 -- KEYS: who leads, the number of the term, the candidates.   ARGV: who, milliseconds
@@ -35,12 +37,13 @@ return 0
 
 
 class Candidate:
-    """Somebody who leads, or would like to. Names have to differ."""
+    """Somebody who leads, or would like to."""
 
     def __init__(self, client: valkey.Valkey, office: str, name: str) -> None:
         base = f"leader:{{{office}}}"
         self.keys = (base, f"{base}:term", f"{base}:candidates")
         self.name = name
+        self.owner = f"{name}:{secrets.token_hex(4)}"  # a namesake is somebody else
         self.term = 0  # also the fencing token of all that a leader writes
         self._until = 0.0
         self._campaign = client.register_script(CAMPAIGN)
@@ -49,7 +52,7 @@ class Candidate:
     def campaign(self) -> bool:
         """Become the leader, or stay it; whether that worked."""
         asked = time.monotonic()  # before asking: the server's lease begins later
-        self.term = self._campaign(self.keys, (self.name, LEASE))
+        self.term = self._campaign(self.keys, (self.owner, LEASE))
         self._until = asked + LEASE / 1_000 if self.term else 0.0
         return self.leads()
 
@@ -60,7 +63,7 @@ class Candidate:
     def resign(self) -> None:
         """Give up the lease, so that nobody has to wait for its end."""
         self._until = 0.0
-        self._resign(self.keys, (self.name,))
+        self._resign(self.keys, (self.owner,))
 
 
 def serve(candidate: Candidate, ended: Event) -> None:
@@ -69,7 +72,7 @@ def serve(candidate: Candidate, ended: Event) -> None:
     while not ended.wait(LEASE / 3_000):
         try:
             candidate.campaign()
-        except (valkey.ConnectionError, valkey.TimeoutError) as error:
+        except AWAY as error:
             print(f"{candidate.name}: {error}", file=sys.stderr)
         if not candidate.leads() and term:
             term = 0
@@ -89,13 +92,19 @@ def be(client: valkey.Valkey, name: str) -> None:
 
 def status(client: valkey.Valkey) -> str:
     """Who leads, by the word of the server."""
-    name, term = client.mget(Candidate(client, OFFICE, "").keys[:2])
-    return f"{name or 'nobody'} leads, term {term or 0}"
+    owner, term = client.mget(Candidate(client, OFFICE, "").keys[:2])
+    name = owner.partition(":")[0] if owner else "nobody"
+    return f"{name} leads, term {term or 0}"
 
 
 def main() -> int:
     """Be the candidate named on the command line, or say who leads."""
-    client = valkey.Valkey(host="127.0.0.1", port=6379, decode_responses=True)
+    client = valkey.Valkey(
+        host="127.0.0.1",
+        port=6379,
+        decode_responses=True,
+        socket_timeout=LEASE / 3_000,  # rather another try than waiting for too long
+    )
     with client:
         try:
             if len(sys.argv) > 1:
@@ -103,7 +112,7 @@ def main() -> int:
                 be(client, sys.argv[1])
             else:
                 print(status(client))
-        except valkey.ConnectionError as error:
+        except AWAY as error:
             print(f"Cannot reach Valkey: {error}", file=sys.stderr)
             return 1
     return 0

@@ -18,8 +18,9 @@ local holder = server.call('GET', KEYS[1])
 if not holder then
     server.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
     return server.call('INCR', KEYS[2])
-elseif holder == ARGV[1] then
-    return tonumber(server.call('GET', KEYS[2])) -- asked again after a lost reply
+elseif holder == ARGV[1] then -- asked again after a lost reply
+    server.call('PEXPIRE', KEYS[1], ARGV[2])
+    return tonumber(server.call('GET', KEYS[2]))
 end
 return 0
 """

@@ -75,10 +75,10 @@ def pay(
     """
     name, owner = f"payment:{key}", secrets.token_hex(8)
     state, *known = client.eval(CLAIM, 1, name, cents, owner, claim)
-    if state == "busy":
-        raise BusyError(key)
     if state == "done":
         return str(known[0])
+    if state != "ours":
+        raise BusyError(key)
     receipt = bank.charge(key, cents)
     if not client.eval(RECORD, 1, name, owner, receipt, DAY):
         log.warning("%s took longer than its claim: charged twice?", key)

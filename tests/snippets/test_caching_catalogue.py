@@ -140,6 +140,22 @@ def test_without_the_cache_the_database_answers(catalogue: ModuleType, nobody: i
         assert shop.product(7) == {"name": "tea", "price": 5}
 
 
+def test_a_cache_that_is_full_or_broken_does_no_harm(
+    shop: Any, client: valkey.Valkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.config_set("maxmemory", 1)
+    try:
+        assert shop.product(7) == TEA
+    finally:
+        client.config_set("maxmemory", 0)
+    assert "no cache" in caplog.text
+    client.rpush("product:7", "no text")
+    assert shop.product(7) == TEA
+    shop.change_price(7, 5)
+    assert shop.product(7) == {"name": "tea", "price": 5}
+    assert client.get("product:7")
+
+
 def test_a_cache_that_goes_before_the_filling_does_no_harm(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(**_: object) -> None:
         raise valkey.ConnectionError("gone")

@@ -41,6 +41,13 @@ def test_an_old_copy_is_used_while_one_renews(stampede: ModuleType, client: valk
     client.set(stampede.KEY, "old")
     assert stampede.rush(reader, [reader.old_copy] * stampede.CLIENTS) == (1, stampede.CLIENTS - 1)
     assert client.get(stampede.KEY) == "tea"
+    copy, mark = client.ttl(stampede.KEY), client.ttl(stampede.FRESH)
+    assert copy > 10 * mark > 0  # when the mark has gone, there is still an old copy
+
+
+def test_the_very_first_copy_is_asked_for_once(stampede: ModuleType, client: valkey.Valkey) -> None:
+    reader = stampede.Reader(client, stampede.Database())
+    assert stampede.rush(reader, [reader.old_copy] * stampede.CLIENTS) == (1, 0)
 
 
 def test_a_lock_whose_owner_has_died_expires(stampede: ModuleType, client: valkey.Valkey) -> None:

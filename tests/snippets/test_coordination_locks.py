@@ -90,8 +90,10 @@ def test_tokens_grow_with_each_holder_and_stay_when_asked_again(lock: ModuleType
     ada, ben = lock.Lock(client, "x", LONG), lock.Lock(client, "x", LONG)
     assert ada.acquire()
     first = ada.token
+    client.pexpire("lock:{x}", 1_000)
     assert ada.acquire()  # as after a lost reply
     assert ada.token == first
+    assert int(client.pttl("lock:{x}")) / 1_000 >= ada.left() - 0.001 > 1  # she believes in no more than there is
     client.delete("lock:{x}")  # as if her time were over
     assert ben.acquire()
     assert ben.token == first + 1

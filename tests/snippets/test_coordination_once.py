@@ -90,6 +90,15 @@ def test_a_key_for_something_else_is_refused(payments: ModuleType, client: Any, 
     assert bank.charges() == 1
 
 
+def test_a_reply_that_is_not_understood_charges_nothing(
+    payments: ModuleType, client: Any, port: int, tmp_path: Path
+) -> None:
+    bank = payments.Bank(tmp_path / "bank.db", knows_keys=False)
+    with valkey.Valkey(host="127.0.0.1", port=port) as reads_bytes, pytest.raises(payments.BusyError):
+        payments.pay(reads_bytes, bank, "k", 500)
+    assert bank.charges() == 0
+
+
 def test_a_bank_that_fails_leaves_the_claim_until_its_end(payments: ModuleType, client: Any, tmp_path: Path) -> None:
     class Down(payments.Bank):  # type: ignore[misc, name-defined]
         def charge(self, key: str, cents: int) -> str:
@@ -145,6 +154,19 @@ def test_who_only_follows_takes_nothing_away_by_resigning(leader: ModuleType, cl
     assert leader.status(client) == "ada leads, term 1"
 
 
+def test_a_program_that_was_restarted_under_the_same_name_begins_a_term_of_its_own(
+    leader: ModuleType, client: Any
+) -> None:
+    old, new = (leader.Candidate(client, "mail", "ada") for _ in range(2))
+    assert old.campaign()
+    assert not new.campaign()
+    new.resign()  # not for the old one
+    assert leader.status(client) == "ada leads, term 1"
+    client.delete("leader:{mail}")  # as if the lease were over
+    assert new.campaign()
+    assert (old.term, new.term) == (1, 2)
+
+
 def test_of_many_candidates_at_once_one_wins_each_term(leader: ModuleType, client: Any) -> None:
     for term in range(1, 6):
         candidates = [leader.Candidate(client, "mail", f"c{number}") for number in range(12)]
@@ -176,13 +198,12 @@ def test_the_leader_is_killed_and_the_other_takes_over(
     }
     try:
         until(lambda: client.scard("leader:{mail}:candidates") == 2)
-        first = str(client.get("leader:{mail}"))
+        first = leader.status(client).split()[0]
         second = "ben" if first == "ada" else "ada"
         processes[first].kill()
         assert processes[first].wait(PATIENCE) == -signal.SIGKILL
         client.pexpire("leader:{mail}", 1)  # its lease need not be waited for
-        until(lambda: client.get("leader:{mail}") == second)
-        assert leader.status(client) == f"{second} leads, term 2"
+        until(lambda: leader.status(client) == f"{second} leads, term 2")
         processes[second].terminate()
         output, _ = processes[second].communicate(timeout=PATIENCE)
         assert processes[second].returncode == 0
