@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +9,6 @@ from typing import NamedTuple
 from valkey_doctest import markers, whole
 from valkey_doctest.markers import Line
 from valkey_doctest.matching import matches
-from valkey_doctest.suggest import suggest
 
 
 class Edit(NamedTuple):
@@ -30,6 +28,8 @@ class Edit(NamedTuple):
 
 def edit(line: int, expected: Sequence[Line], actual: Sequence[str], indent: str) -> Edit:
     """The edit that makes the documented lines from ``line`` say what came back; markers that hold stay."""
+    import difflib  # noqa: PLC0415  only what differs needs it
+
     kept: list[int | str] = []
     documented = [each.text for each in expected]
     if expected and expected[0].any_order:
@@ -68,6 +68,8 @@ def settle(first: Sequence[Edit], second: Sequence[Edit]) -> list[Edit] | None:
 
 
 def _settle(one: tuple[int | str, ...], other: tuple[int | str, ...]) -> tuple[int | str, ...] | None:
+    from valkey_doctest.suggest import suggest  # noqa: PLC0415
+
     if len(one) != len(other):
         return None
     if one != other and sorted(map(str, one)) == sorted(map(str, other)) and isinstance(one[0], str):

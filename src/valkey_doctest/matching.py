@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from valkey_doctest.markers import Line
 from valkey_doctest.names import NameConflictError, Names
-from valkey_doctest.suggest import suggest
 
 _INDEX = re.compile(r"\s*\d+[)~#] ")
 
@@ -166,6 +164,8 @@ def _difference(expected: Sequence[Line], came: Sequence[str]) -> str:
 
 def hint(expected: Sequence[Line], actual: Sequence[str]) -> str:
     """What to do about lines that differ only in a value of a type that always varies; empty if there are none."""
+    from valkey_doctest.suggest import suggest  # noqa: PLC0415  only what differs needs it
+
     if len(expected) != len(actual):
         return ""
     found = {}
@@ -186,6 +186,8 @@ def _is_count(text: str) -> bool:
 
 def diff(expected: Sequence[str], actual: Sequence[str]) -> str:
     """A diff of two replies: ``-`` is what the page says, ``+`` what came back."""
+    import difflib  # noqa: PLC0415
+
     if not actual:
         return "".join(f"- {line}\n" for line in expected) + "+ (nothing came back)\n"
     return "".join(

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 from valkey_doctest.reaper import Reaper
@@ -58,8 +57,7 @@ def read_port(url: str) -> int:
     return port
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """What a page must not leave changed on a server, and the data that it may leave."""
 
     configuration: Mapping[str, str]
