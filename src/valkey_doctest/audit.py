@@ -1,8 +1,8 @@
 """What the record says of the pages as they are now: the last word of ``make site`` and of the gate.
 
 Run as ``python -m valkey_doctest.audit docs``. It ends with status 1 if a fence was neither verified nor
-marked, or failed; with ``--none-marked`` also if one was only marked; with ``--all-commands`` also if a command of
-the newest Valkey is neither run nor left out with a reason.
+marked, or failed; with ``--few-marked`` also if more than a hundredth were only marked; with ``--all-commands`` also if
+a command of the newest Valkey is neither run nor left out with a reason.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from valkey_doctest.record import Entry, Record, Status
 
 SHOWN = 10
 """How many refused fences are listed."""
+
+MAX_MARKED = 0.01
+"""The part of all fences that may be marked as not run, where everything is at hand to run them."""
 
 
 def audit(folder: Path, known: Record, root: Path) -> tuple[list[str], dict[Status, list[str]], list[Entry]]:
@@ -66,7 +69,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m valkey_doctest.audit", description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, help="where the pages are")
     parser.add_argument("--record", type=Path, default=record.DEFAULT_PATH)
-    parser.add_argument("--none-marked", action="store_true", help="also refuse fences that were only marked")
+    parser.add_argument(
+        "--few-marked",
+        action="store_true",
+        help=f"also refuse that more than {MAX_MARKED:.0%} of the fences are only marked",
+    )
     parser.add_argument(
         "--all-commands", action="store_true", help="also refuse that a command is neither run nor left out on purpose"
     )
@@ -86,7 +93,9 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     print(covered.summary() if covered else "Commands: the record does not say which there are. Run `make verify`.")
-    refused = [*places["failed"], *places["unknown"], *(places["marked"] if options.none_marked else [])]
+    refused = [*places["failed"], *places["unknown"]]
+    if options.few_marked and len(places["marked"]) > MAX_MARKED * sum(map(len, places.values())):
+        refused += places["marked"]
     if refused:
         first = "".join(f"  {place}\n" for place in refused[:SHOWN])
         more = f"  and {len(refused) - SHOWN} more\n" if len(refused) > SHOWN else ""
