@@ -14,7 +14,7 @@ PATH = Path("build/mutants.json")
 
 NOT_MADE = (
     '!!! warning "No figure"\n'
-    "    The figure was not made for this build: {why}. `make mutants` makes it, and `make site` does so too.\n"
+    "    The figure was not made for this build: {why}. `make mutants` makes it; then build the site again.\n"
 )
 
 _WORDS = {
