@@ -77,3 +77,20 @@ def nobody() -> int:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
     return port
+
+
+@pytest.fixture
+def lines(
+    port: int, nobody: int, at_port: Callable[[int], None], capsys: pytest.CaptureFixture[str]
+) -> Callable[[ModuleType], list[str]]:
+    """What a program prints; and see that it says so when there is no server."""
+
+    def run(program: ModuleType) -> list[str]:
+        at_port(nobody)
+        assert program.main() == 1
+        assert "Cannot reach Valkey" in capsys.readouterr().err
+        at_port(port)
+        assert program.main() == 0
+        return capsys.readouterr().out.splitlines()
+
+    return run

@@ -23,23 +23,6 @@ def order(snippet: Callable[[str], ModuleType]) -> ModuleType:
     return snippet("state/order.py")
 
 
-@pytest.fixture
-def lines(
-    port: int, nobody: int, at_port: Callable[[int], None], capsys: pytest.CaptureFixture[str]
-) -> Callable[[ModuleType], list[str]]:
-    """What a program prints; and see that it says so when there is no server."""
-
-    def run(program: ModuleType) -> list[str]:
-        at_port(nobody)
-        assert program.main() == 1
-        assert "Cannot reach Valkey" in capsys.readouterr().err
-        at_port(port)
-        assert program.main() == 0
-        return capsys.readouterr().out.splitlines()
-
-    return run
-
-
 def everywhere(client: valkey.Valkey, article: str, sold: int) -> int:
     """Pieces of an article in stock and in orders that wait, and those sold."""
     pipeline = client.pipeline()

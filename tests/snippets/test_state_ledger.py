@@ -17,23 +17,6 @@ def ledger(snippet: Callable[[str], ModuleType]) -> ModuleType:
     return snippet("state/ledger.py")
 
 
-@pytest.fixture
-def lines(
-    port: int, nobody: int, at_port: Callable[[int], None], capsys: pytest.CaptureFixture[str]
-) -> Callable[[ModuleType], list[str]]:
-    """What a program prints; and see that it says so when there is no server."""
-
-    def run(program: ModuleType) -> list[str]:
-        at_port(nobody)
-        assert program.main() == 1
-        assert "Cannot reach Valkey" in capsys.readouterr().err
-        at_port(port)
-        assert program.main() == 0
-        return capsys.readouterr().out.splitlines()
-
-    return run
-
-
 def test_moves_what_is_there_and_refuses_more(ledger: ModuleType, client: valkey.Valkey) -> None:
     bank = ledger.Ledger(client, "bank")
     assert bank.transfer("1", ledger.OUTSIDE, "ada", 500)

@@ -14,23 +14,6 @@ import valkey
 END = 4_102_444_800  # the year 2100
 
 
-@pytest.fixture
-def lines(
-    port: int, nobody: int, at_port: Callable[[int], None], capsys: pytest.CaptureFixture[str]
-) -> Callable[[ModuleType], list[str]]:
-    """What a program prints; and see that it says so when there is no server."""
-
-    def run(program: ModuleType) -> list[str]:
-        at_port(nobody)
-        assert program.main() == 1
-        assert "Cannot reach Valkey" in capsys.readouterr().err
-        at_port(port)
-        assert program.main() == 0
-        return capsys.readouterr().out.splitlines()
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def feed(snippet: Callable[[str], ModuleType]) -> ModuleType:
     """The program under test."""
