@@ -397,9 +397,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=jobs, help=f"processes (default: {jobs}, one a processor)")
     parser.add_argument("--commands", type=int, default=10, help="changed commands a page, at most (default: 10)")
     parser.add_argument("--seed", type=int, default=1, help="which of them (default: 1)")
-    parser.add_argument(
-        "--optional", action="store_true", help="where there is no embedded server, say so and make nothing"
-    )
     options = parser.parse_args(arguments)
     started = time.monotonic()
     root = Path.cwd()
@@ -409,14 +406,8 @@ def main(arguments: list[str] | None = None) -> int:
         if not pages:
             print(f"{options.folder}: no page has a fence, so there is nothing to change.", file=sys.stderr)
             return 1
-        try:
-            with _servers() as (provider, _):
-                made_with = {"program": _program(), "version": provider.version}
-        except ServerError:
-            if not options.optional:
-                raise
-            print("No embedded server is here, so nothing was planted, and the site says so.")
-            return 0
+        with _servers() as (provider, _):
+            made_with = {"program": _program(), "version": provider.version}
         made_with |= {"commands": options.commands, "seed": options.seed}
         taken = take_over(options.output, made_with, pages.values())
         new = [path for path, page in pages.items() if page.path not in taken]
